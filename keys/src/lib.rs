@@ -1,0 +1,4 @@
+//! Who may say what.
+
+pub mod blinding;
+pub mod keystore;
