@@ -123,3 +123,145 @@ impl<'b, C, T: Decode<'b, C>, const MAX: usize> Decode<'b, C> for Bounded<T, MAX
         Ok(Self(items))
     }
 }
+
+/// UTF-8 text of at most `MAX` bytes without control characters: safe to show and to log.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Text<const MAX: usize>(String);
+
+impl<const MAX: usize> Text<MAX> {
+    /// Wraps `text`; `None` when it is over `MAX` bytes or holds a control character.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        (text.len() <= MAX && !text.chars().any(char::is_control)).then(|| Self(text.to_owned()))
+    }
+}
+
+impl<const MAX: usize> std::ops::Deref for Text<MAX> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<const MAX: usize> std::fmt::Display for Text<MAX> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<const MAX: usize> std::fmt::Debug for Text<MAX> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl<C, const MAX: usize> Encode<C> for Text<MAX> {
+    fn encode<W: cbor_encode::Write>(
+        &self,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), cbor_encode::Error<W::Error>> {
+        e.str(&self.0)?;
+        Ok(())
+    }
+}
+
+impl<'b, C, const MAX: usize> Decode<'b, C> for Text<MAX> {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, cbor_decode::Error> {
+        let at = d.position();
+        Self::new(d.str()?).ok_or_else(|| {
+            cbor_decode::Error::message("text is too long or holds a control character").at(at)
+        })
+    }
+}
+
+/// A byte string of at most `MAX` bytes.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct ByteString<const MAX: usize>(Vec<u8>);
+
+impl<const MAX: usize> ByteString<MAX> {
+    /// Wraps `bytes`; `None` when there are more than `MAX`.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Option<Self> {
+        (bytes.len() <= MAX).then_some(Self(bytes))
+    }
+
+    /// The bytes, owned.
+    #[must_use]
+    pub fn into_inner(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+impl<const MAX: usize> std::ops::Deref for ByteString<MAX> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl<const MAX: usize> std::fmt::Debug for ByteString<MAX> {
+    /// The length only: contents may be personal data.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "[{} bytes]", self.0.len())
+    }
+}
+
+impl<C, const MAX: usize> Encode<C> for ByteString<MAX> {
+    fn encode<W: cbor_encode::Write>(
+        &self,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), cbor_encode::Error<W::Error>> {
+        e.bytes(&self.0)?;
+        Ok(())
+    }
+}
+
+impl<'b, C, const MAX: usize> Decode<'b, C> for ByteString<MAX> {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, cbor_decode::Error> {
+        let at = d.position();
+        Self::new(d.bytes()?.to_vec())
+            .ok_or_else(|| cbor_decode::Error::message("byte string is too long").at(at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_texts_and_byte_strings_stop_at_their_caps() {
+        let three = encode(&vec![1_u8, 2, 3]);
+        assert!(decode::<Bounded<u8, 3>>("list", &three, 64).is_ok());
+        assert!(decode::<Bounded<u8, 2>>("list", &three, 64).is_err());
+        let text = encode(&"abc".to_owned());
+        assert!(decode::<Text<3>>("text", &text, 64).is_ok());
+        assert!(decode::<Text<2>>("text", &text, 64).is_err());
+        assert!(decode::<Text<8>>("text", &encode(&"a\nb".to_owned()), 64).is_err());
+        let bytes = encode(&ByteString::<3>::new(vec![1, 2, 3]).expect("fits"));
+        assert!(decode::<ByteString<3>>("bytes", &bytes, 64).is_ok());
+        assert!(decode::<ByteString<2>>("bytes", &bytes, 64).is_err());
+    }
+
+    #[test]
+    fn over_long_and_trailing_bytes_are_refused() {
+        assert!(matches!(decode::<u8>("n", &[1], 0), Err(DecodeError::TooLong { .. })));
+        assert!(matches!(
+            decode::<u8>("n", &[1, 2], 8),
+            Err(DecodeError::Trailing { extra: 1, .. })
+        ));
+        assert!(matches!(decode::<u8>("n", &[0xff], 8), Err(DecodeError::Malformed { .. })));
+    }
+
+    #[test]
+    fn a_claimed_length_allocates_nothing() {
+        // An array that claims 2^60 items, and a byte string that claims as many bytes.
+        let array = [0x9b, 0x10, 0, 0, 0, 0, 0, 0, 0];
+        assert!(decode::<Bounded<u8, 1000>>("list", &array, 64).is_err());
+        let bytes = [0x5b, 0x10, 0, 0, 0, 0, 0, 0, 0];
+        assert!(decode::<ByteString<1000>>("bytes", &bytes, 64).is_err());
+    }
+}

@@ -4,15 +4,25 @@
 //! decided in `signpost-keys`; what to do about it in `signpost-node`. `SPEC.md` beside this
 //! crate gives the byte layouts for a second implementation, and `vectors/` pins them.
 
+pub mod blind;
 pub mod codec;
+pub mod digest;
+pub mod hello;
 pub mod ids;
 pub mod limits;
+pub mod locate;
 pub mod locator;
 pub mod patient;
+pub mod pointer;
+pub mod roster;
+pub mod statement;
 pub mod time;
 
 pub use codec::DecodeError;
-pub use ids::{KeyId, NetworkId, NodeId, OdsCode, OrganizationId, PointerId, PublicKey, RequestId};
+pub use ids::{
+    ContentHash, KeyId, NetworkId, NodeId, OdsCode, OrganizationId, PointerId, PublicKey, RequestId,
+};
 pub use locator::{KeyEpoch, Locator};
 pub use patient::{IdentifierSystem, PatientIdentifier};
+pub use pointer::{Pointer, PointerState};
 pub use time::Timestamp;

@@ -4,3 +4,76 @@
 pub const ODS_CODE_CHARS_MAX: usize = 12;
 /// Characters of a pointer id: the cap on a FHIR id (R4 §2.24.0.1).
 pub const POINTER_ID_CHARS_MAX: usize = 64;
+/// Bytes of the suffix after a custodian's ODS code: it must fit into a pointer id beside code and local part.
+pub const CUSTODIAN_SUFFIX_BYTES_MAX: usize = 12;
+/// Bytes of a name for people: the longest name of an English trust has 80 letters.
+pub const NAME_BYTES_MAX: usize = 160;
+/// Bytes of a multiaddr: a DNS name has at most 253 letters.
+pub const ADDRESS_BYTES_MAX: usize = 280;
+/// Addresses of one node: IPv4, IPv6, inside and outside a hospital's network, twice.
+pub const ADDRESSES_PER_NODE_MAX: usize = 8;
+/// Nodes of one member: several sites, each with a spare.
+pub const NODES_PER_MEMBER_MAX: usize = 16;
+/// Keys of one member: two uses, two overlapping generations, for every node.
+pub const KEYS_PER_MEMBER_MAX: usize = 64;
+/// Founders of a network: people who sign together; members beyond these join later.
+pub const FOUNDERS_MAX: usize = 64;
+/// Bytes of a signed inception: two keys, a code and a name, with room.
+pub const INCEPTION_BYTES_MAX: usize = 1024;
+/// Bytes of a signed endorsement: two hashes and a time, with room.
+pub const ENDORSEMENT_BYTES_MAX: usize = 512;
+/// Bytes of an endorsed founding: 64 founders with all their nodes and keys are under 1 MiB.
+pub const ROSTER_BYTES_MAX: usize = 1024 * 1024;
+/// Evaluators of a key epoch: 4 of 7 is the largest set planned; twice that while they change over.
+pub const EVALUATORS_MAX: usize = 16;
+/// Key epochs that live side by side: the old and the new one during a re-key.
+pub const KEY_EPOCHS_MAX: usize = 2;
+/// Bytes of a pointer's DocumentReference: published examples have 3 KiB; four times that.
+pub const RESOURCE_BYTES_MAX: usize = 12 * 1024;
+/// Bytes of a signed pointer: its resource, its fields and the envelope.
+pub const POINTER_BYTES_MAX: usize = RESOURCE_BYTES_MAX + 1024;
+/// Pointers in one answer; more are asked for page by page.
+pub const POINTERS_PER_ANSWER_MAX: usize = 128;
+/// Bytes of all pointers in one answer: leaves room for the envelope within [`ANSWER_BYTES_MAX`].
+pub const ANSWER_POINTERS_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of a signed answer.
+pub const ANSWER_BYTES_MAX: usize = 520 * 1024;
+/// Bytes of a signed ask: fixed fields and three short texts, with room.
+pub const ASK_BYTES_MAX: usize = 2 * 1024;
+/// Bytes of a purpose: HL7 v3 PurposeOfUse codes have at most 10 letters.
+pub const PURPOSE_BYTES_MAX: usize = 16;
+/// Bytes of a user's role.
+pub const ROLE_BYTES_MAX: usize = 64;
+/// Bytes of an opaque user id: a UUID URN has 45.
+pub const USER_BYTES_MAX: usize = 64;
+/// Elements in one evaluation request: a batch proof costs least per element from a few hundred on.
+pub const EVALUATIONS_PER_REQUEST_MAX: usize = 1000;
+/// Bytes of a signed evaluation request or answer: 1,000 elements of 34 bytes, fields and envelope.
+pub const EVALUATE_BYTES_MAX: usize = 36 * 1024;
+/// Change lists that a head may name: then the filter is rebuilt.
+pub const CHANGE_LISTS_MAX: usize = 32;
+/// Bytes of a signed digest head: two filters with 32 change lists each, with room.
+pub const DIGEST_HEAD_BYTES_MAX: usize = 4 * 1024;
+/// Heads in one fetch: 128 heads of 4 KiB fit an answer frame.
+pub const HEADS_PER_FETCH_MAX: usize = 128;
+/// Heads that a node keeps: England has about 6,400 organizations; three times that.
+pub const HEADS_MAX: usize = 20_000;
+/// Bytes of one piece of a blob: small enough that asks on the same connection are not held up.
+pub const BLOB_PIECE_BYTES_MAX: usize = 256 * 1024;
+/// Protocol versions named in a hello: this one, the one before, and room.
+pub const VERSIONS_MAX: usize = 8;
+
+/// Bytes of a hello, each way (DESIGN §3).
+pub const HELLO_FRAME_BYTES_MAX: usize = 1024;
+/// Bytes of a request frame on the ask protocol.
+pub const ASK_FRAME_BYTES_MAX: usize = ASK_BYTES_MAX + 64;
+/// Bytes of a reply frame on the ask protocol.
+pub const ANSWER_FRAME_BYTES_MAX: usize = ANSWER_BYTES_MAX + 64;
+/// Bytes of a frame on the evaluate protocol, each way.
+pub const EVALUATE_FRAME_BYTES_MAX: usize = EVALUATE_BYTES_MAX + 64;
+/// Bytes of a request frame on the digests protocol: 128 names of heads.
+pub const DIGESTS_REQUEST_FRAME_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a reply frame on the digests protocol: the versions of 20,000 heads.
+pub const DIGESTS_ANSWER_FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Bytes of a gossiped frame: one head.
+pub const GOSSIP_FRAME_BYTES_MAX: usize = DIGEST_HEAD_BYTES_MAX;
