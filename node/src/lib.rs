@@ -2,8 +2,13 @@
 
 pub mod api;
 pub mod cli;
+pub mod config;
 pub mod core;
 pub mod demo;
 pub mod digests;
+pub mod fhir;
+pub mod handle;
 pub mod network;
+pub mod setup;
 pub mod store;
+pub mod synthetic;

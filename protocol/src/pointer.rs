@@ -49,7 +49,7 @@ pub struct Pointer {
     /// Where it stands in its life.
     #[n(4)]
     pub state: PointerState,
-    /// Whether it counts in the digest. Unlisted pointers (sensitive services) are never in an answer by locator.
+    /// Whether it counts in the digest. Unlisted pointers (sensitive services) are found only by asking their holder directly.
     #[n(5)]
     pub listed: bool,
     /// The key epoch of the locator.

@@ -1,0 +1,379 @@
+//! What the node's own clinical systems and admins ask of it, and what they are told.
+//!
+//! These types are the seam between the HTTP API and the core: nothing of HTTP or FHIR beyond
+//! this line, nothing of peers or signatures before it.
+
+use serde::{Deserialize, Serialize};
+use signpost_protocol::{
+    OdsCode, PatientIdentifier, Pointer, PointerId, PointerState, Timestamp,
+    codec::{ByteString, Text},
+    limits,
+};
+
+use super::completeness::Completeness;
+
+/// On whose behalf a clinical system asks. Reaches the holder with the ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// HL7 v3 PurposeOfUse code, e.g. `TREAT`.
+    pub purpose: Text<{ limits::PURPOSE_BYTES_MAX }>,
+    /// The user's role.
+    pub role: Text<{ limits::ROLE_BYTES_MAX }>,
+    /// The user, opaque outside this organization.
+    pub user: Text<{ limits::USER_BYTES_MAX }>,
+}
+
+/// "Who holds a record for this patient?"
+#[derive(Clone, Debug)]
+pub struct LocateRequest {
+    /// The patient.
+    pub patient: PatientIdentifier,
+    /// Who asks.
+    pub caller: Caller,
+    /// How long the answer may take, in milliseconds.
+    pub deadline: u64,
+    /// Only this organization's pointers: it is asked directly, whatever its digest says, and
+    /// completeness speaks of it alone.
+    pub custodian: Option<OdsCode>,
+}
+
+/// A pointer that passed every check, ready to be shown.
+#[derive(Clone, Debug)]
+pub struct FoundPointer {
+    /// The pointer.
+    pub pointer: Pointer,
+    /// The ODS code of its organization today.
+    pub ods: OdsCode,
+}
+
+/// The outcome of a locate.
+#[derive(Clone, Debug)]
+pub struct Located {
+    /// By custodian and id.
+    pub pointers: Vec<FoundPointer>,
+    /// Whether that is all.
+    pub completeness: Completeness,
+    /// How many organizations were asked over the network.
+    pub asked: usize,
+    /// Whether the locator came from the cache.
+    pub cached: bool,
+}
+
+/// Why a locate has no outcome at all.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LocateError {
+    /// Without the locator nothing can be said, least of all "no records".
+    #[error(
+        "too few evaluators could be reached to look this patient up: {reached} of the {needed} that are needed ({detail})"
+    )]
+    TooFewEvaluators {
+        /// How many answered correctly.
+        reached: usize,
+        /// How many it takes.
+        needed: usize,
+        /// Which failed, and why, by ODS code.
+        detail: String,
+    },
+    /// The node has too much to do.
+    #[error("the node is too busy: {0}")]
+    Busy(&'static str),
+    /// The disclosure could not be recorded, so nothing may be shown.
+    #[error("the look-up could not be recorded, so its result is withheld: {0}")]
+    Storage(String),
+}
+
+/// "Show me the pointer with this id" (FHIR read).
+#[derive(Clone, Debug)]
+pub struct ReadRequest {
+    /// The id; its ODS code leads to the holder.
+    pub id: PointerId,
+    /// Who asks.
+    pub caller: Caller,
+    /// How long the answer may take, in milliseconds.
+    pub deadline: u64,
+}
+
+/// A pointer read by id.
+#[derive(Clone, Debug)]
+pub struct ReadPointer {
+    /// The pointer; a tombstone when it was deleted.
+    pub found: FoundPointer,
+    /// Its subject, when this node is the holder. Otherwise it stays masked.
+    pub subject: Option<PatientIdentifier>,
+}
+
+/// Why a pointer cannot be shown.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// No such pointer, or none for this asker, or its prefix is no member.
+    #[error("no pointer {0} is known")]
+    NotFound(PointerId),
+    /// The holder could not be asked.
+    #[error("{name} ({ods}), which holds this pointer, could not be asked: {reason}")]
+    HolderDown {
+        /// ODS code of the holder.
+        ods: OdsCode,
+        /// Its name.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// The node has too much to do.
+    #[error("the node is too busy: {0}")]
+    Busy(&'static str),
+    /// A fault of this node's store.
+    #[error("the node's store failed: {0}")]
+    Storage(String),
+}
+
+/// What a producer wants a pointer to say. Only [`crate::fhir`] makes one, after its checks.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// Whose record it is.
+    pub patient: PatientIdentifier,
+    /// The custodian's ODS code, without suffix.
+    pub custodian: OdsCode,
+    /// The suffix after the custodian's code.
+    pub custodian_suffix: Option<Text<{ limits::CUSTODIAN_SUFFIX_BYTES_MAX }>>,
+    /// `Current`, `Superseded` or `EnteredInError`.
+    pub state: PointerState,
+    /// Whether it counts in the digest.
+    pub listed: bool,
+    /// The resource as [`Pointer::resource`] wants it.
+    pub resource: ByteString<{ limits::RESOURCE_BYTES_MAX }>,
+}
+
+/// How a new pointer gets its id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NewId {
+    /// The producer chose it.
+    Given(PointerId),
+    /// Random.
+    Random,
+    /// A keyed hash of its content: importing the same content again meets the same pointer.
+    /// Keyed with a secret of the node, because the content includes the patient's number.
+    FromContent,
+}
+
+/// A change to this node's own pointers.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// Makes a new pointer (FHIR create). A given id that exists is refused.
+    Create {
+        /// Its id.
+        id: NewId,
+        /// Its content.
+        draft: Draft,
+    },
+    /// Makes the pointer say this, whether it exists or not; the same content again changes
+    /// nothing (import).
+    Put {
+        /// Its id.
+        id: NewId,
+        /// Its content.
+        draft: Draft,
+    },
+    /// Changes an existing pointer (FHIR update).
+    Update {
+        /// Its id.
+        id: PointerId,
+        /// The version that the producer saw (`If-Match`).
+        if_match: Option<u64>,
+        /// Its content.
+        draft: Draft,
+    },
+    /// Deletes a pointer (FHIR delete). Deleting a deleted pointer changes nothing.
+    Delete {
+        /// Its id.
+        id: PointerId,
+        /// The version that the producer saw (`If-Match`).
+        if_match: Option<u64>,
+    },
+}
+
+/// What became of a [`Write`], durable when it is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The pointer.
+    pub id: PointerId,
+    /// Its version now.
+    pub version: u64,
+    /// When that version was made.
+    pub issued: Timestamp,
+    /// What happened.
+    pub effect: Effect,
+}
+
+/// The effect of a [`Write`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effect {
+    /// There is a new pointer.
+    Created,
+    /// There is a new version.
+    Updated,
+    /// It was so already.
+    Unchanged,
+    /// It is deleted.
+    Deleted,
+}
+
+/// Why a [`Write`] was not done. Nothing was changed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// The custodian is another organization.
+    #[error(
+        "this node holds no records of {ods}: a pointer can only be made at the node of its custodian ({served})"
+    )]
+    NotServed {
+        /// The custodian or the prefix of the id.
+        ods: OdsCode,
+        /// Whom this node serves.
+        served: String,
+    },
+    /// The id does not begin with the custodian's ODS code.
+    #[error("the id must begin with the custodian's ODS code {ods} and '-'")]
+    IdPrefix {
+        /// The custodian.
+        ods: OdsCode,
+    },
+    /// A pointer of this id exists.
+    #[error("a pointer {0} exists already")]
+    Exists(PointerId),
+    /// No pointer of this id exists here.
+    #[error("no pointer {0} is held here")]
+    NotFound(PointerId),
+    /// It was deleted; its id is never used again.
+    #[error("pointer {0} was deleted; its id cannot be used again")]
+    Gone(PointerId),
+    /// Somebody else changed it first.
+    #[error(
+        "pointer {id} is at version {current}, not {expected}: read it again and repeat your change"
+    )]
+    VersionMismatch {
+        /// The pointer.
+        id: PointerId,
+        /// Its version now.
+        current: u64,
+        /// The version in `If-Match`.
+        expected: u64,
+    },
+    /// A pointer stays with its patient.
+    #[error("the subject of pointer {0} cannot be changed: delete it and create another")]
+    SubjectChanged(PointerId),
+    /// Its locator could not be had, see [`LocateError::TooFewEvaluators`].
+    #[error("{0}")]
+    Blinding(LocateError),
+    /// The node has too much to do.
+    #[error("the node is too busy: {0}")]
+    Busy(&'static str),
+    /// The store failed: the pointer is not held.
+    #[error("the pointer could not be stored: {0}")]
+    Storage(String),
+}
+
+/// The state of the node, for `signpost status` and `/readyz`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StatusReport {
+    /// The network's name.
+    pub network_name: String,
+    /// The network's id, hexadecimal.
+    pub network: String,
+    /// The organizations that this node serves.
+    pub serves: Vec<ServedStatus>,
+    /// This node's id, hexadecimal.
+    pub node: String,
+    /// Every other node of the network.
+    pub peers: Vec<PeerStatus>,
+    /// The evaluators.
+    pub evaluators: EvaluatorsStatus,
+    /// Whether the node can do its work.
+    pub ready: bool,
+    /// What stands in the way of `ready`, or makes results partial, in sentences.
+    pub notices: Vec<String>,
+    /// Difference between this clock and the median of the connected peers', in milliseconds.
+    pub clock_offset: Option<i64>,
+}
+
+/// An organization that this node serves.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ServedStatus {
+    /// ODS code.
+    pub ods: String,
+    /// Name.
+    pub name: String,
+    /// Organization id, hexadecimal.
+    pub organization: String,
+    /// Pointers held, deleted ones not counted.
+    pub pointers: u64,
+    /// Version of its digest head; absent while the first is being made.
+    pub digest_version: Option<u64>,
+    /// Set when the node came back from a back-up as of this instant (RFC 3339).
+    pub restored_as_of: Option<String>,
+}
+
+/// Another node as seen from this one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PeerStatus {
+    /// ODS code of its organization.
+    pub ods: String,
+    /// Name of its organization.
+    pub name: String,
+    /// Whether there is a connection now.
+    pub connected: bool,
+    /// Its digest: `fresh`, `stale` or `missing`.
+    pub digest: String,
+    /// When its digest head was issued (RFC 3339).
+    pub digest_issued: Option<String>,
+    /// Version of its digest head.
+    pub digest_version: Option<u64>,
+}
+
+/// The blinding service as seen from this node.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EvaluatorsStatus {
+    /// How many it takes.
+    pub threshold: usize,
+    /// Their ODS codes.
+    pub members: Vec<String>,
+    /// Those that are this node or connected now.
+    pub connected: Vec<String>,
+    /// Whether the shares were dealt by one party: for demonstrations only.
+    pub dealt: bool,
+}
+
+/// A request to the core.
+#[derive(Clone, Debug)]
+pub enum LocalRequest {
+    /// See [`LocateRequest`].
+    Locate(LocateRequest),
+    /// See [`ReadRequest`].
+    Read(ReadRequest),
+    /// Changes to own pointers, at most [`WRITES_PER_REQUEST_MAX`], each for itself.
+    Write(Vec<Write>),
+    /// The producers have re-sent what came after the back-up: see `restored_as_of`.
+    ConfirmRestored,
+    /// See [`StatusReport`].
+    Status,
+}
+
+/// Writes in one request: one evaluation batch, a few tens of milliseconds of the core's time.
+pub const WRITES_PER_REQUEST_MAX: usize = 100;
+
+/// The core's reply, of the same name as the request.
+#[derive(Clone, Debug)]
+pub enum LocalReply {
+    /// To [`LocalRequest::Locate`].
+    Locate(Result<Located, LocateError>),
+    /// To [`LocalRequest::Read`].
+    Read(Result<ReadPointer, ReadError>),
+    /// To [`LocalRequest::Write`], in the same order.
+    Write(Vec<Result<Written, WriteError>>),
+    /// To [`LocalRequest::ConfirmRestored`]: whether there was anything to confirm.
+    ConfirmRestored(bool),
+    /// To [`LocalRequest::Status`].
+    Status(Box<StatusReport>),
+}

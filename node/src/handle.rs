@@ -1,0 +1,111 @@
+//! How the API, the CLI and embedding programs talk to a running node.
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::core::local::{
+    LocalReply, LocalRequest, LocateError, LocateRequest, Located, ReadError, ReadPointer,
+    ReadRequest, StatusReport, Write, WriteError, Written,
+};
+
+/// Requests of clinical systems that may wait for the core: a second's worth at the highest rate
+/// measured; beyond it the caller is told that the node is busy rather than left waiting.
+pub const LOCAL_QUEUE_MAX: usize = 1024;
+
+/// A request with the place for its reply.
+#[derive(Debug)]
+pub struct LocalCall {
+    /// What is asked.
+    pub request: LocalRequest,
+    /// Where the reply goes.
+    pub reply: oneshot::Sender<LocalReply>,
+}
+
+/// A cloneable way to a running node.
+#[derive(Clone, Debug)]
+pub struct NodeHandle {
+    calls: mpsc::Sender<LocalCall>,
+}
+
+/// Said when the queue to the core is full.
+const QUEUE_FULL: &str = "its queue of requests is full; try again in a moment";
+/// Said when the core has stopped.
+const STOPPING: &str = "it is stopping";
+
+impl NodeHandle {
+    /// A handle and the end from which the node's core takes the calls.
+    #[must_use]
+    pub fn channel() -> (Self, mpsc::Receiver<LocalCall>) {
+        let (calls, receiver) = mpsc::channel(LOCAL_QUEUE_MAX);
+        (Self { calls }, receiver)
+    }
+
+    /// Sends one request and waits for its reply.
+    async fn call(&self, request: LocalRequest) -> Result<LocalReply, &'static str> {
+        let (reply, answer) = oneshot::channel();
+        self.calls.try_send(LocalCall { request, reply }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => QUEUE_FULL,
+            mpsc::error::TrySendError::Closed(_) => STOPPING,
+        })?;
+        answer.await.map_err(|_| STOPPING)
+    }
+
+    /// Asks who holds records for a patient.
+    ///
+    /// # Errors
+    /// See [`LocateError`]. A partial result is not an error.
+    pub async fn locate(&self, request: LocateRequest) -> Result<Located, LocateError> {
+        match self.call(LocalRequest::Locate(request)).await {
+            Ok(LocalReply::Locate(result)) => result,
+            Ok(_) => unreachable!("the core replies in kind"),
+            Err(busy) => Err(LocateError::Busy(busy)),
+        }
+    }
+
+    /// Reads one pointer by its id, here or at its holder.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn read(&self, request: ReadRequest) -> Result<ReadPointer, ReadError> {
+        match self.call(LocalRequest::Read(request)).await {
+            Ok(LocalReply::Read(result)) => result,
+            Ok(_) => unreachable!("the core replies in kind"),
+            Err(busy) => Err(ReadError::Busy(busy)),
+        }
+    }
+
+    /// Changes own pointers, at most [`crate::core::local::WRITES_PER_REQUEST_MAX`] at once. Each
+    /// stands for itself; what is reported as done is durable.
+    ///
+    /// # Errors
+    /// One [`WriteError`] for each write that was not done.
+    pub async fn write(&self, writes: Vec<Write>) -> Vec<Result<Written, WriteError>> {
+        let count = writes.len();
+        match self.call(LocalRequest::Write(writes)).await {
+            Ok(LocalReply::Write(results)) => results,
+            Ok(_) => unreachable!("the core replies in kind"),
+            Err(busy) => (0..count).map(|_| Err(WriteError::Busy(busy))).collect(),
+        }
+    }
+
+    /// Says that producers have re-sent what came after a back-up. False when there was nothing to confirm.
+    ///
+    /// # Errors
+    /// When the node is stopping or too busy.
+    pub async fn confirm_restored(&self) -> Result<bool, &'static str> {
+        match self.call(LocalRequest::ConfirmRestored).await? {
+            LocalReply::ConfirmRestored(done) => Ok(done),
+            _ => unreachable!("the core replies in kind"),
+        }
+    }
+
+    /// The state of the node.
+    ///
+    /// # Errors
+    /// When the node is stopping or too busy.
+    pub async fn status(&self) -> Result<StatusReport, &'static str> {
+        match self.call(LocalRequest::Status).await? {
+            LocalReply::Status(report) => Ok(*report),
+            _ => unreachable!("the core replies in kind"),
+        }
+    }
+}
