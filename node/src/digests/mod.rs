@@ -11,17 +11,20 @@
 //! - [`class`]: a filter's size shows a size class and nothing finer.
 //! - [`filter`] and [`changes`]: secret decoys make every fresh filter and every list stand for the
 //!   same number of locators; whatever says "maybe" more often than a full class may is refused.
+//! - [`blobs`]: the bytes on disk are the bytes that their hash names.
 //!
 //! Left to others: the signed head that names class, salt, hashes and key epoch; fetching; the
 //! decision when to rebuild; and the class that the roster allows each member.
 
 use std::sync::Arc;
 
+pub mod blobs;
 pub mod changes;
 pub mod class;
 pub mod filter;
 pub mod positions;
 
+pub use blobs::Blobs;
 pub use changes::{ChangeError, ChangeList, Changes};
 pub use class::SizeClass;
 pub use filter::{BuiltFilter, Filter, FilterBuilder, FilterError, Overfull};
