@@ -50,8 +50,8 @@ pub enum BlindError {
         /// Its place in the batch, from 0.
         position: usize,
     },
-    /// An input that hashes to the identity (RFC 9497 §3.3.2, `InvalidInputError`). Nobody is known to be
-    /// able to find one.
+    /// An input that hashes to the identity (RFC 9497 §3.3.2, `InvalidInputError`). Nobody is
+    /// known to be able to find one.
     #[error("input {position} cannot be blinded")]
     InvalidInput {
         /// Its place in the batch, from 0.
@@ -104,7 +104,7 @@ impl Blinding {
     /// Takes about 10 µs an element in a batch of 1,000, and 160 µs alone.
     ///
     /// # Errors
-    /// [`BadEvaluation`]: the evaluator misbehaved, and [`PublicShare::refutes`] shows it to others.
+    /// When the evaluator misbehaved; [`PublicShare::refutes`] shows it to others.
     pub fn check(
         &self,
         share: &PublicShare,

@@ -56,8 +56,8 @@ pub enum CombineError {
     /// An answer that was checked for another batch.
     #[error("the answer of evaluator {0} belongs to another batch")]
     OtherBatch(EvaluatorIndex),
-    /// The public shares do not amount to the group's key: shares of two generations are mixed, an index is
-    /// wrong, or the threshold is.
+    /// The public shares do not amount to the group's key: shares of two generations are mixed, an
+    /// index is wrong, or the threshold is.
     #[error("the evaluators' public shares do not amount to the group's public key")]
     OtherKey,
 }

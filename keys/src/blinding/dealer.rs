@@ -1,5 +1,5 @@
-//! A trusted dealer, **for demonstrations and tests only**: whoever runs it knows the whole key, and
-//! can enumerate every patient number offline. A real network generates its key among the
+//! A trusted dealer, **for demonstrations and tests only**: whoever runs it knows the whole key,
+//! and can enumerate every patient number offline. A real network generates its key among the
 //! evaluators, so that no party ever holds it.
 
 use curve25519_dalek::scalar::Scalar;

@@ -8,7 +8,7 @@ use super::{
 
 /// The proof that comes with an evaluation (RFC 9497 §2.2): two canonical scalars, little-endian.
 ///
-/// Not checked by itself; [`PublicShare::verify`] and [`super::Blinding::check`] do.
+/// Not checked by itself; [`PublicShare::refutes`] and [`super::Blinding::check`] do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proof {
     /// The challenge.
@@ -90,7 +90,7 @@ impl PublicShare {
     /// whoever is shown a signed request and the signed answer can judge the evaluator.
     ///
     /// # Errors
-    /// When the batch is one that every evaluator must refuse: then no answer to it proves anything.
+    /// When the batch is one that every evaluator must refuse: no answer to it proves anything.
     pub fn refutes(
         &self,
         blinded: &[[u8; 32]],

@@ -1,5 +1,6 @@
-//! The cipher suite ristretto255-SHA512 of RFC 9497 §4.1 in VOPRF mode: hashing to the group and to
-//! scalars (RFC 9380 §5.3.1, RFC 9496 §4.3.4), and the one door through which bytes become elements.
+//! The cipher suite ristretto255-SHA512 of RFC 9497 §4.1 in VOPRF mode: hashing to the group and
+//! to scalars (RFC 9380 §5.3.1, RFC 9496 §4.3.4), and the one door through which bytes become
+//! elements.
 
 use curve25519_dalek::{
     ristretto::{CompressedRistretto, RistrettoPoint},
