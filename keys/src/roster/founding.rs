@@ -8,7 +8,9 @@ use signpost_protocol::{
     blind::{Evaluator, EvaluatorSet},
     codec::{self, Bounded, ByteString},
     limits,
-    roster::{EndorsedFounding, Endorsement, Founding, KeyRecord, KeyUse, MemberRecord, Parameters},
+    roster::{
+        EndorsedFounding, Endorsement, Founding, KeyRecord, KeyUse, MemberRecord, Parameters,
+    },
     statement::{Body as _, Envelope},
 };
 
@@ -104,7 +106,8 @@ pub fn dealt_evaluators(
     rng: &mut impl CryptoRng,
 ) -> Result<(EvaluatorSet, Vec<KeyShare>), FoundingError> {
     let refused = FoundingError::Inconsistent("the threshold does not fit the evaluators");
-    let dealt = blinding::deal(usize::from(threshold), organizations.len(), rng).map_err(|_| refused)?;
+    let dealt =
+        blinding::deal(usize::from(threshold), organizations.len(), rng).map_err(|_| refused)?;
     let evaluators = dealt
         .shares
         .iter()
@@ -160,9 +163,8 @@ impl Roster {
         }
         let mut endorsed = BTreeSet::new();
         for (number, bytes) in file.endorsements.iter().enumerate() {
-            let organization = verify_endorsement(bytes, &roots, &network).map_err(|source| {
-                FoundingError::Endorsement { endorsement: number + 1, source }
-            })?;
+            let organization = verify_endorsement(bytes, &roots, &network)
+                .map_err(|source| FoundingError::Endorsement { endorsement: number + 1, source })?;
             endorsed.insert(organization);
         }
         if let Some(missing) = roster.members().find(|m| !endorsed.contains(&m.organization)) {
@@ -231,11 +233,8 @@ impl Roster {
         organization: OrganizationId,
         key: CheckedKey,
     ) -> Result<(), FoundingError> {
-        let listing = Listing {
-            organization,
-            not_before: record.not_before,
-            not_after: record.not_after,
-        };
+        let listing =
+            Listing { organization, not_before: record.not_before, not_after: record.not_after };
         match self.keys.entry(record.key.key_id()) {
             Entry::Vacant(entry) => {
                 entry.insert(KeyUser {
@@ -286,8 +285,9 @@ impl Roster {
             if !self.members.contains_key(&evaluator.organization) {
                 return Err(FoundingError::Inconsistent("an evaluator is not a member"));
             }
-            let share = PublicShare::from_bytes(*evaluator.public_share)
-                .map_err(|_| FoundingError::Inconsistent("a public share is not a group element"))?;
+            let share = PublicShare::from_bytes(*evaluator.public_share).map_err(|_| {
+                FoundingError::Inconsistent("a public share is not a group element")
+            })?;
             let index = EvaluatorIndex::new(evaluator.index)
                 .ok_or(FoundingError::Inconsistent("evaluators are not numbered from 1"))?;
             shares.push((index, share));
@@ -299,7 +299,9 @@ impl Roster {
         let group = PublicShare::from_bytes(*set.group)
             .map_err(|_| FoundingError::Inconsistent("the group key is not a group element"))?;
         if !blinding::group_public_matches(usize::from(set.threshold), &shares, &group) {
-            return Err(FoundingError::Inconsistent("the public shares do not make up the group key"));
+            return Err(FoundingError::Inconsistent(
+                "the public shares do not make up the group key",
+            ));
         }
         Ok(())
     }

@@ -40,7 +40,9 @@ pub fn incept(
 ///
 /// # Errors
 /// When it does not decode, its key is weak, or its signature does not verify.
-pub fn verify_inception(bytes: &[u8]) -> Result<(OrganizationId, Verified<Inception>), VerifyError> {
+pub fn verify_inception(
+    bytes: &[u8],
+) -> Result<(OrganizationId, Verified<Inception>), VerifyError> {
     let envelope = Envelope::parse(Inception::KIND, bytes, Inception::BYTES_MAX)?;
     // Self-signed: the key is inside, so this one body is read before its signature is checked.
     let claimed: Inception = envelope.body()?;

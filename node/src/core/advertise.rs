@@ -9,9 +9,7 @@ use rand_core::Rng as _;
 use signpost_keys::{Verified, sign};
 use signpost_protocol::{
     KeyEpoch, Locator, OdsCode, OrganizationId, PatientIdentifier, Pointer, PointerId,
-    PointerState, Timestamp,
-    blind::EvaluatePurpose,
-    codec::ByteString,
+    PointerState, blind::EvaluatePurpose, codec::ByteString,
 };
 use tracing::error;
 
@@ -41,15 +39,8 @@ struct Held {
     statement: Vec<u8>,
 }
 
-type WriteResult = Result<Written, WriteError>;
-
 impl Core {
-    pub(super) fn start_writes(
-        &mut self,
-        turn: &mut Turn<'_>,
-        ticket: Ticket,
-        writes: Vec<Write>,
-    ) {
+    pub(super) fn start_writes(&mut self, turn: &mut Turn<'_>, ticket: Ticket, writes: Vec<Write>) {
         let epoch = self.roster.evaluators().key_epoch;
         let mut unknown = BTreeSet::new();
         for write in &writes {
@@ -148,10 +139,8 @@ impl Core {
                 Err(error) => Err(error.clone()),
             })
             .collect();
-        let answer = |results| Action::Answer {
-            ticket: job.ticket,
-            reply: LocalReply::Write(results),
-        };
+        let answer =
+            |results| Action::Answer { ticket: job.ticket, reply: LocalReply::Write(results) };
         turn.act(Action::Persist(Persist {
             batches,
             disclosure: None,
@@ -314,8 +303,8 @@ impl Core {
             error!(%error, "a pointer does not fit the store");
             WriteError::Storage("the pointer is too large for the store".to_owned())
         })?;
-        let advertise = (pointer.listed && pointer.state != PointerState::Tombstone)
-            .then_some(pointer.locator);
+        let advertise =
+            (pointer.listed && pointer.state != PointerState::Tombstone).then_some(pointer.locator);
         let id = pointer.id.clone();
         Ok((written, Change { organization, id, row: row_bytes, count, batch, advertise }))
     }
@@ -466,8 +455,7 @@ fn batch_of(
 /// `<ODS>-` and 16 bytes in the form of a UUID.
 fn local_id(ods: &OdsCode, bytes: &[u8; 16]) -> PointerId {
     let hex = hex::encode(bytes);
-    let local =
-        [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-");
+    let local = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-");
     PointerId::new(ods, &local).expect("an ODS code and 36 hexadecimal digits make an id")
 }
 
@@ -479,4 +467,3 @@ fn storage(error: RowError) -> WriteError {
 fn lost_organization() -> WriteError {
     WriteError::Storage("the organization is not served here".to_owned())
 }
-

@@ -256,12 +256,7 @@ impl Core {
         self.blinded(turn, job.waiter, Err(error));
     }
 
-    fn blinded(
-        &mut self,
-        turn: &mut Turn<'_>,
-        waiter: Waiter,
-        result: Result<(), LocateError>,
-    ) {
+    fn blinded(&mut self, turn: &mut Turn<'_>, waiter: Waiter, result: Result<(), LocateError>) {
         match waiter {
             Waiter::Inquiry(inquiry) => self.inquiry_blinded(turn, inquiry, result),
             Waiter::Writes(job) => self.writes_blinded(turn, job, result),

@@ -5,15 +5,15 @@ use std::collections::HashMap;
 use signpost_protocol::{KeyEpoch, Locator, PatientIdentifier};
 
 /// Patients in the cache: a large trust's busy day, at about 100 bytes each.
-pub const CACHED_LOCATORS_MAX: usize = 200_000;
+pub(super) const CACHED_LOCATORS_MAX: usize = 200_000;
 /// Milliseconds that a locator stays: a day (privacy note §5).
-pub const CACHED_LOCATOR_LIFE: u64 = 24 * 3_600 * 1_000;
+pub(super) const CACHED_LOCATOR_LIFE: u64 = 24 * 3_600 * 1_000;
 
 /// Two generations: the young one takes what is new and what is used; when it is full or half a
 /// life has passed it becomes the old one, and what was old and never used is forgotten. So a
 /// locator lives between half a life and a life after its last use, in constant time and memory.
 #[derive(Default)]
-pub struct LocatorCache {
+pub(super) struct LocatorCache {
     young: HashMap<(KeyEpoch, PatientIdentifier), Locator>,
     old: HashMap<(KeyEpoch, PatientIdentifier), Locator>,
     turned_at: u64,
@@ -21,7 +21,7 @@ pub struct LocatorCache {
 
 impl LocatorCache {
     /// The locator of `patient`, if it is known.
-    pub fn find(
+    pub(super) fn find(
         &mut self,
         epoch: KeyEpoch,
         patient: &PatientIdentifier,
@@ -38,7 +38,7 @@ impl LocatorCache {
     }
 
     /// Remembers a locator.
-    pub fn insert(
+    pub(super) fn insert(
         &mut self,
         epoch: KeyEpoch,
         patient: PatientIdentifier,

@@ -158,7 +158,8 @@ pub(super) fn digests_answer(
     peer: &PublicKey,
     result: Result<Vec<u8>, RequestFailure>,
 ) -> Option<DigestsAnswer> {
-    let frame = result.inspect_err(|failure| debug!(?peer, %failure, "no answer on digests")).ok()?;
+    let frame =
+        result.inspect_err(|failure| debug!(?peer, %failure, "no answer on digests")).ok()?;
     codec::decode("digests answer", &frame, limits::DIGESTS_ANSWER_FRAME_BYTES_MAX)
         .inspect_err(|error| warn!(?peer, %error, "refused a digests answer"))
         .ok()

@@ -277,7 +277,9 @@ impl Core {
         }
         let interval = self.roster.parameters().head_interval;
         let due = self.digests.rounds.is_multiple_of(
-            u32::try_from(interval.div_ceil(super::MAINTENANCE_INTERVAL)).unwrap_or(u32::MAX).max(1),
+            u32::try_from(interval.div_ceil(super::MAINTENANCE_INTERVAL))
+                .unwrap_or(u32::MAX)
+                .max(1),
         );
         // Gossip may lose a head; one comparison an interval with one peer finds it.
         let count = self.peers.connected.len();
@@ -315,8 +317,8 @@ impl Core {
                 let candidate = Candidate { organization, node: node.node };
                 let entry = self.digests.table.get(&(organization, node.node));
                 let digest = entry.and_then(|entry| entry.current.as_ref());
-                let filter = digest
-                    .and_then(|digest| digest.filters.iter().find(|f| f.key_epoch == epoch));
+                let filter =
+                    digest.and_then(|digest| digest.filters.iter().find(|f| f.key_epoch == epoch));
                 match (digest, filter) {
                     (Some(digest), Some(filter)) => {
                         self.note_age(&digest.head, now, completeness);
@@ -342,8 +344,8 @@ impl Core {
         now: Timestamp,
         completeness: &mut Completeness,
     ) {
-        let stale = now.since(head.issued) > self.roster.parameters().head_age_max
-            || now > head.expires;
+        let stale =
+            now.since(head.issued) > self.roster.parameters().head_age_max || now > head.expires;
         let (ods, name) = self.label(&head.organization);
         if stale {
             completeness.add(Cause {
@@ -356,7 +358,9 @@ impl Core {
         if let Some(since) = head.restored_as_of {
             completeness.add(Cause {
                 kind: CauseKind::Restored,
-                detail: format!("{name} ({ods}) came back from a back-up and may lack pointers made since then"),
+                detail: format!(
+                    "{name} ({ods}) came back from a back-up and may lack pointers made since then"
+                ),
                 organization: Some((ods, name)),
                 since: Some(since),
             });
@@ -367,7 +371,9 @@ impl Core {
         let (ods, name) = self.label(organization);
         Cause {
             kind: CauseKind::DigestMissing,
-            detail: format!("no verified digest of {name} ({ods}) has arrived here: it may hold records"),
+            detail: format!(
+                "no verified digest of {name} ({ods}) has arrived here: it may hold records"
+            ),
             organization: Some((ods, name)),
             since: None,
         }

@@ -27,8 +27,7 @@ pub struct Now {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
-/// Something happened.
-#[derive(Debug)]
+/// Something happened. No `Debug`: frames and blobs are not for logs.
 pub enum Event {
     /// A member's first connection stands.
     Connected {
@@ -109,7 +108,7 @@ pub enum Event {
 }
 
 /// A filter that was built from the store.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct NewFilter {
     /// Its name; it is on disk.
     pub hash: ContentHash,
@@ -121,12 +120,6 @@ pub struct NewFilter {
     pub ones: u32,
     /// Its bytes, mapped.
     pub bytes: SharedBytes,
-}
-
-impl std::fmt::Debug for FilterJob {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FilterJob").field("organization", &self.organization).finish_non_exhaustive()
-    }
 }
 
 /// An own filter together with all that is needed to test it.
@@ -144,7 +137,6 @@ pub struct FilterJob {
 }
 
 /// Something is to be done.
-#[derive(Debug)]
 pub enum Action {
     /// Connect to a member.
     Connect(PublicKey),
@@ -229,7 +221,7 @@ pub enum Action {
 }
 
 /// Writes that must be on disk before anything that relies on them leaves the node.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Persist {
     /// Each is applied whole or not at all, in order, visible to the core's next decision.
     pub batches: Vec<Batch>,

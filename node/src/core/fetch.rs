@@ -7,8 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use signpost_protocol::{
-    ContentHash, NodeId, OrganizationId, PublicKey,
-    codec,
+    ContentHash, NodeId, OrganizationId, PublicKey, codec,
     digest::{DigestsAnswer, DigestsRequest},
 };
 use tracing::warn;
@@ -126,7 +125,8 @@ impl Core {
 
     /// Starts fetching what is queued, as far as there is room and somebody to ask.
     pub(super) fn pump_fetches(&mut self, turn: &mut Turn<'_>) {
-        let busy = |want: &Want| matches!(want.state, State::Fetching { .. } | State::Storing { .. });
+        let busy =
+            |want: &Want| matches!(want.state, State::Fetching { .. } | State::Storing { .. });
         let mut room =
             FETCHES_MAX.saturating_sub(self.fetches.wants.values().filter(|w| busy(w)).count());
         let queued: Vec<ContentHash> = self
@@ -169,13 +169,11 @@ impl Core {
         let Some(want) = self.fetches.wants.get_mut(&hash) else { return };
         let State::Fetching { bytes } = &mut want.state else { return };
         match answer {
-            Some(DigestsAnswer::Blob(total, piece))
-                if total == want.length
-                    && !piece.is_empty()
-                    && bytes.len() as u64 + piece.len() as u64 <= total =>
+            Some(DigestsAnswer::Blob(piece))
+                if !piece.is_empty() && (bytes.len() + piece.len()) as u64 <= want.length =>
             {
                 bytes.extend_from_slice(&piece);
-                if (bytes.len() as u64) < total {
+                if (bytes.len() as u64) < want.length {
                     let offset = bytes.len() as u64;
                     return self.ask_piece(turn, peer, hash, offset);
                 }
@@ -184,8 +182,12 @@ impl Core {
                 turn.act(Action::StoreBlob { hash, bytes });
             }
             other => {
-                if let Some(DigestsAnswer::Blob(total, _)) = other {
-                    warn!(?peer, total, expected = want.length, "refused a part of a digest: wrong length");
+                if matches!(other, Some(DigestsAnswer::Blob(_))) {
+                    warn!(
+                        ?peer,
+                        expected = want.length,
+                        "refused a part of a digest: wrong length"
+                    );
                 }
                 want.tried.insert(peer);
                 want.state = State::Queued;
@@ -194,13 +196,7 @@ impl Core {
         }
     }
 
-    fn ask_piece(
-        &mut self,
-        turn: &mut Turn<'_>,
-        peer: PublicKey,
-        hash: ContentHash,
-        offset: u64,
-    ) {
+    fn ask_piece(&mut self, turn: &mut Turn<'_>, peer: PublicKey, hash: ContentHash, offset: u64) {
         let frame = codec::encode(&DigestsRequest::Blob(hash, offset));
         self.send(turn, peer, Plane::Digests, frame, Outstanding::Blob { hash });
     }

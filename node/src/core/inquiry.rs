@@ -11,8 +11,7 @@ use signpost_protocol::{
     ContentHash, KeyEpoch, Locator, NodeId, OrganizationId, PatientIdentifier, Pointer, PointerId,
     PointerState, RequestId,
     blind::EvaluatePurpose,
-    codec,
-    limits,
+    codec, limits,
     locate::{Answer, Ask, AskSubject, Reply},
     roster::Standing,
 };
@@ -62,7 +61,9 @@ enum Goal {
         locator: Option<(KeyEpoch, Locator)>,
         cached: bool,
     },
-    Read { id: PointerId },
+    Read {
+        id: PointerId,
+    },
 }
 
 /// A node that is asked.
@@ -145,7 +146,8 @@ impl Core {
         let Goal::Locate { patient, only, locator, .. } = &mut inquiry.goal else { return };
         let found = self.cache.find(epoch, patient, uptime);
         let (Some(found), Ok(())) = (found, &result) else {
-            let error = result.err().unwrap_or(LocateError::Busy("the locator was lost; try again"));
+            let error =
+                result.err().unwrap_or(LocateError::Busy("the locator was lost; try again"));
             let inquiry = self.inquiries.remove(&id).expect("looked up above");
             return turn.answer(inquiry.ticket, LocalReply::Locate(Err(error)));
         };
@@ -181,12 +183,7 @@ impl Core {
         self.ask_all(turn, id, &candidates, &subject);
     }
 
-    pub(super) fn start_read(
-        &mut self,
-        turn: &mut Turn<'_>,
-        ticket: Ticket,
-        request: ReadRequest,
-    ) {
+    pub(super) fn start_read(&mut self, turn: &mut Turn<'_>, ticket: Ticket, request: ReadRequest) {
         let ReadRequest { id, caller, deadline } = request;
         let Some(member) = self.roster.member_by_ods(&id.ods_code()) else {
             return turn.answer(ticket, LocalReply::Read(Err(ReadError::NotFound(id))));
@@ -266,13 +263,7 @@ impl Core {
         self.finish_if_done(turn, id);
     }
 
-    fn ask(
-        &mut self,
-        turn: &mut Turn<'_>,
-        id: u64,
-        at: usize,
-        subject: AskSubject,
-    ) {
+    fn ask(&mut self, turn: &mut Turn<'_>, id: u64, at: usize, subject: AskSubject) {
         let now = turn.now;
         let asking = self.asking().organization;
         let request = self.request_id();
@@ -295,7 +286,11 @@ impl Core {
             role,
             user,
             // The first ask carries the id that the asker's own record shows.
-            request: if at == 0 && inquiry.targets[at].pages == 0 { inquiry.request } else { request },
+            request: if at == 0 && inquiry.targets[at].pages == 0 {
+                inquiry.request
+            } else {
+                request
+            },
             issued: now.unix,
             expires: now.unix.plus(left.min(self.roster.parameters().request_life_max)),
         };
@@ -371,7 +366,9 @@ impl Core {
         for bytes in answer.pointers.iter() {
             let checked = self.check_pointer(turn, &self.inquiries[&id], &organization, bytes);
             let pointer = checked.and_then(|pointer| match &last {
-                Some(last) if *last >= pointer.id => Err("its pointers are out of order".to_owned()),
+                Some(last) if *last >= pointer.id => {
+                    Err("its pointers are out of order".to_owned())
+                }
                 _ => Ok(pointer),
             });
             match pointer {

@@ -34,7 +34,10 @@ mod replay;
 pub mod rows;
 mod status;
 
-use std::{collections::{BTreeMap, HashMap}, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
@@ -44,12 +47,12 @@ use signpost_protocol::{
     locate::RefusalCode,
 };
 
+pub use self::event::{Action, Event, FilterJob, NewFilter, Now, Persist, Ticket};
+use self::local::{LocalReply, LocalRequest, LocateError, ReadError, WriteError};
 use self::{
     advertise::WriteJob, blinder::BlindingJob, cache::LocatorCache, digests::Digests,
     fetch::Fetches, inquiry::Inquiry, own_digest::OwnDigest, peers::Peers, replay::ReplayGuard,
 };
-pub use self::event::{Action, Event, FilterJob, NewFilter, Now, Persist, Ticket};
-use self::local::{LocalReply, LocalRequest, LocateError, ReadError, WriteError};
 use crate::{
     network::{InboundId, Plane, RequestFailure},
     store::Store,

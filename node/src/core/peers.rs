@@ -44,7 +44,8 @@ struct Unreachable {
 impl Peers {
     /// The median of the connected peers' clocks minus ours, in milliseconds.
     pub(super) fn clock_offset(&self) -> Option<i64> {
-        let mut offsets: Vec<i64> = self.connected.values().filter_map(|p| p.clock_offset).collect();
+        let mut offsets: Vec<i64> =
+            self.connected.values().filter_map(|p| p.clock_offset).collect();
         offsets.sort_unstable();
         offsets.get(offsets.len() / 2).copied()
     }
@@ -74,7 +75,10 @@ impl Core {
         let wait = BACK_OFF_MIN.saturating_mul(1 << entry.failures.min(10)).min(BACK_OFF_MAX);
         entry.retry_at = turn.now.uptime + wait;
         if entry.failures == 1 {
-            info!(?peer, reason, "a member's node cannot be reached; trying again from time to time");
+            info!(
+                ?peer,
+                reason, "a member's node cannot be reached; trying again from time to time"
+            );
         }
     }
 
@@ -141,14 +145,14 @@ impl Core {
         id: InboundId,
         frame: &[u8],
     ) {
-        let hello: HelloRequest =
-            match codec::decode("hello", frame, limits::HELLO_FRAME_BYTES_MAX) {
-                Ok(hello) => hello,
-                Err(error) => {
-                    debug!(?peer, %error, "unreadable hello");
-                    return turn.act(Action::Refuse { id });
-                }
-            };
+        let hello: HelloRequest = match codec::decode("hello", frame, limits::HELLO_FRAME_BYTES_MAX)
+        {
+            Ok(hello) => hello,
+            Err(error) => {
+                debug!(?peer, %error, "unreadable hello");
+                return turn.act(Action::Refuse { id });
+            }
+        };
         let now = turn.now.unix;
         let regard = if hello.network != self.roster.network() {
             Regard::OtherNetwork

@@ -9,11 +9,11 @@ use std::collections::{BTreeSet, HashSet};
 use signpost_protocol::{OrganizationId, RequestId, Timestamp};
 
 /// Requests remembered at once: 30 s at over 1,500 a second.
-pub const REPLAYS_MAX: usize = 50_000;
+pub(super) const REPLAYS_MAX: usize = 50_000;
 
 /// What a guard thinks of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen {
+pub(super) enum Seen {
     /// Not seen before; remembered from now on.
     New,
     /// Seen before.
@@ -24,14 +24,14 @@ pub enum Seen {
 
 /// Remembers requests until they expire.
 #[derive(Default)]
-pub struct ReplayGuard {
+pub(super) struct ReplayGuard {
     seen: HashSet<(OrganizationId, RequestId)>,
     by_expiry: BTreeSet<(Timestamp, OrganizationId, RequestId)>,
 }
 
 impl ReplayGuard {
     /// Checks and remembers one request, void after `forget_at`.
-    pub fn check(
+    pub(super) fn check(
         &mut self,
         asking: OrganizationId,
         request: RequestId,

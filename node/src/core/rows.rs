@@ -12,6 +12,7 @@
 //! | `h` organization, node | another node's signed digest head: a cache |
 
 use minicbor::{Decode, Encode};
+use signpost_keys::{StorageKey, Verified, sealing};
 use signpost_protocol::{
     KeyEpoch, Locator, NodeId, OrganizationId, PatientIdentifier, Pointer, PointerId,
     codec::{self, ByteString},
@@ -19,7 +20,6 @@ use signpost_protocol::{
     patient::IdentifierSystem,
     statement::{Body as _, Envelope},
 };
-use signpost_keys::{StorageKey, Verified, sealing};
 
 use crate::store::{Store, StoreError};
 
@@ -109,11 +109,7 @@ impl PointerRow {
     ///
     /// # Errors
     /// When the row is damaged, or was sealed with another key.
-    pub fn patient(
-        &self,
-        id: &PointerId,
-        key: &StorageKey,
-    ) -> Result<PatientIdentifier, RowError> {
+    pub fn patient(&self, id: &PointerId, key: &StorageKey) -> Result<PatientIdentifier, RowError> {
         let damaged = RowError::Damaged("subject");
         let Ok(plain) = key.open(id.as_str().as_bytes(), &self.subject) else {
             return Err(damaged);
@@ -142,7 +138,10 @@ impl OwnHeadRow {
     ///
     /// # Errors
     /// When the store fails or the row is damaged.
-    pub fn read(store: &dyn Store, organization: &OrganizationId) -> Result<Option<Self>, RowError> {
+    pub fn read(
+        store: &dyn Store,
+        organization: &OrganizationId,
+    ) -> Result<Option<Self>, RowError> {
         let bytes = store.get(&own_head_key(organization))?;
         bytes
             .map(|bytes| codec::decode("row", &bytes, limits::DIGEST_HEAD_BYTES_MAX + 16))
@@ -180,11 +179,7 @@ pub fn index_epoch_prefix(organization: &OrganizationId, epoch: KeyEpoch) -> Vec
 
 /// Prefix of the index rows of one patient.
 #[must_use]
-pub fn index_prefix(
-    organization: &OrganizationId,
-    epoch: KeyEpoch,
-    locator: &Locator,
-) -> Vec<u8> {
+pub fn index_prefix(organization: &OrganizationId, epoch: KeyEpoch, locator: &Locator) -> Vec<u8> {
     [&index_epoch_prefix(organization, epoch)[..], locator.as_bytes()].concat()
 }
 

@@ -45,7 +45,9 @@ impl Core {
         });
         let serves: Vec<ServedStatus> = serves.collect();
         if self.clock_is_wrong() {
-            notices.push("the clock differs from the peers' by more than the network allows".to_owned());
+            notices.push(
+                "the clock differs from the peers' by more than the network allows".to_owned(),
+            );
             ready = false;
         }
         let peers = self.peer_statuses(now);
@@ -64,7 +66,9 @@ impl Core {
             ));
         }
         if evaluators.dealt {
-            notices.push("the blinding key was dealt by one party: for demonstrations only".to_owned());
+            notices.push(
+                "the blinding key was dealt by one party: for demonstrations only".to_owned(),
+            );
         }
         StatusReport {
             network_name: self.roster.name().to_owned(),

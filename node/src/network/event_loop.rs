@@ -25,7 +25,7 @@ use libp2p::{
         dial_opts::{DialOpts, PeerCondition},
     },
 };
-use signpost_protocol::PublicKey;
+use signpost_protocol::{PublicKey, limits::GOSSIP_FRAME_BYTES_MAX};
 use tokio::{sync::mpsc, time::timeout};
 use tracing::{debug, error, trace, warn};
 
@@ -37,7 +37,7 @@ use super::{
     failure::dial_reason,
     gate::GateEvent,
     peers::{peer_id_of, public_key_of},
-    plane::{GOSSIP_FRAME_BYTES_MAX, Plane},
+    plane::Plane,
 };
 
 /// Events that wait for the core before the swarm is left alone.

@@ -7,9 +7,9 @@ use std::fmt;
 use libp2p::Multiaddr;
 use signpost_protocol::PublicKey;
 
-#[cfg(doc)]
-use super::plane::GOSSIP_FRAME_BYTES_MAX;
 use super::{Member, failure::RequestFailure, plane::Plane};
+#[cfg(doc)]
+use signpost_protocol::limits::GOSSIP_FRAME_BYTES_MAX;
 
 /// Names a request that arrived, until it is replied to or refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -37,7 +37,7 @@ pub use self::{
     codec::{Direction, FrameSeen, FrameTap, Traffic},
     failure::{NetworkError, RequestFailure},
     messages::{GossipId, InboundId, NetworkCommand, NetworkEvent, Verdict},
-    plane::{GOSSIP_FRAME_BYTES_MAX, Plane},
+    plane::Plane,
     transport::Transport,
 };
 

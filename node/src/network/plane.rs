@@ -6,21 +6,15 @@
 use std::time::Duration;
 
 use libp2p::StreamProtocol;
-use signpost_protocol::NetworkId;
-
-const KIB: usize = 1024;
-const MIB: usize = 1024 * KIB;
+use signpost_protocol::{NetworkId, limits};
 
 /// Bytes of the network id in a protocol name. Two networks never share a name, so they cannot
 /// merge by accident; 8 bytes keep the name short and are no secret.
 const NETWORK_BYTES_IN_NAME: usize = 8;
 
-/// Gossip frames, in bytes. The envelope (signature, source, topic) must fit under
-/// the 64 KiB that gossip sends at most too; a digest head is below 1 KiB, so this is room to grow.
-pub const GOSSIP_FRAME_BYTES_MAX: usize = 63 * KIB;
-
-/// What gossip may send in one piece, in bytes: gossip carries heads, never bulk.
-pub(super) const GOSSIP_TRANSMIT_BYTES_MAX: usize = 64 * KIB;
+/// What gossip may send in one piece, in bytes: a frame with its envelope (signature, source,
+/// topic). Gossip carries heads, never bulk.
+pub(super) const GOSSIP_TRANSMIT_BYTES_MAX: usize = limits::GOSSIP_FRAME_BYTES_MAX + 1024;
 
 /// A kind of request and reply between two nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -54,14 +48,10 @@ impl Plane {
     #[must_use]
     pub const fn request_bytes_max(self) -> usize {
         match self {
-            // Anyone may send one, so it is no larger than an application to join needs.
-            Self::Hello => KIB,
-            // An ask has a dozen short fields and one signature.
-            Self::Ask => 4 * KIB,
-            // A batch of 1,024 blinded elements of 32 bytes, with as much again for the envelope.
-            Self::Evaluate => 64 * KIB,
-            // A list of content hashes held or wanted: 2,000 at 32 bytes.
-            Self::Digests => 64 * KIB,
+            Self::Hello => limits::HELLO_FRAME_BYTES_MAX,
+            Self::Ask => limits::ASK_FRAME_BYTES_MAX,
+            Self::Evaluate => limits::EVALUATE_FRAME_BYTES_MAX,
+            Self::Digests => limits::DIGESTS_REQUEST_FRAME_BYTES_MAX,
         }
     }
 
@@ -69,13 +59,10 @@ impl Plane {
     #[must_use]
     pub const fn reply_bytes_max(self) -> usize {
         match self {
-            Self::Hello => KIB,
-            // Some 500 signed pointers of 2 KiB; a holder with more says so in its answer.
-            Self::Ask => MIB,
-            Self::Evaluate => 64 * KIB,
-            // One piece of a filter: large enough to fetch England in minutes, small enough that
-            // every slot of a peer in use stays within memory.
-            Self::Digests => 4 * MIB,
+            Self::Hello => limits::HELLO_FRAME_BYTES_MAX,
+            Self::Ask => limits::ANSWER_FRAME_BYTES_MAX,
+            Self::Evaluate => limits::EVALUATE_FRAME_BYTES_MAX,
+            Self::Digests => limits::DIGESTS_ANSWER_FRAME_BYTES_MAX,
         }
     }
 
@@ -86,7 +73,7 @@ impl Plane {
         match self {
             Self::Hello => Duration::from_secs(5),
             Self::Ask | Self::Evaluate => Duration::from_secs(10),
-            // 4 MiB over a line of 1 Mbit/s.
+            // 2 MiB over a line of 1 Mbit/s takes 17 s.
             Self::Digests => Duration::from_secs(40),
         }
     }
