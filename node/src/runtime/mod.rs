@@ -141,7 +141,7 @@ pub struct Node {
     stop: watch::Sender<bool>,
     fault: watch::Receiver<Option<String>>,
     core: Option<JoinHandle<()>>,
-    api: Option<Task<std::io::Result<()>>>,
+    api: Option<Task<()>>,
     network: NetworkHandle,
 }
 
@@ -243,7 +243,7 @@ impl Node {
                 Err(error) => driver.fail(error.to_string()),
             }
         })?;
-        let state = api::ApiState::new(handle.clone(), &api_token, &config.api);
+        let state = api_state(handle.clone(), &api_token, &config)?;
         let api = tokio::spawn(api::serve(listener, api::router(state), async move {
             let mut stopped = stopped;
             let _ = stopped.wait_for(|stopped| *stopped).await;
@@ -321,6 +321,19 @@ impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Node").field("api", &self.api_address).finish_non_exhaustive()
     }
+}
+
+fn api_state(
+    handle: NodeHandle,
+    token: &str,
+    config: &Config,
+) -> Result<api::ApiState, NodeError> {
+    let fault = |key, reason: &str| NodeError::Config { key, reason: reason.to_owned() };
+    let settings = api::Settings::new(&config.api)
+        .ok_or_else(|| fault("api.default_purpose", "must be at most 16 bytes of plain text"))?;
+    let token = api::ApiToken::new(token)
+        .ok_or_else(|| fault("api.token", "the file of that name holds no usable token"))?;
+    Ok(api::ApiState { handle, token, settings })
 }
 
 fn open_store(dir: &std::path::Path, config: &Config) -> Result<Arc<dyn Store>, NodeError> {
