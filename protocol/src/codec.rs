@@ -72,7 +72,7 @@ pub fn decode<'b, T: Decode<'b, ()>>(
 }
 
 /// A list that refuses more than `MAX` items while it is being read.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bounded<T, const MAX: usize>(Vec<T>);
 
 impl<T, const MAX: usize> Bounded<T, MAX> {
@@ -89,6 +89,12 @@ impl<T, const MAX: usize> Bounded<T, MAX> {
     #[must_use]
     pub fn into_inner(self) -> Vec<T> {
         self.0
+    }
+}
+
+impl<T, const MAX: usize> Default for Bounded<T, MAX> {
+    fn default() -> Self {
+        Self(Vec::new())
     }
 }
 

@@ -128,9 +128,9 @@ pub enum DigestsAnswer {
         #[n(0)]
         Bounded<ByteString<{ limits::DIGEST_HEAD_BYTES_MAX }>, { limits::HEADS_PER_FETCH_MAX }>,
     ),
-    /// A piece of a blob and the blob's whole length.
+    /// A piece of a blob; the asker knows its whole length from the size class.
     #[n(3)]
-    Blob(#[n(0)] u64, #[n(1)] ByteString<{ limits::BLOB_PIECE_BYTES_MAX }>),
+    Blob(#[n(0)] ByteString<{ limits::BLOB_PIECE_BYTES_MAX }>),
     /// This side has no such blob.
     #[n(4)]
     NotFound,

@@ -1,4 +1,381 @@
 //! The core: decides everything, does nothing.
+//!
+//! [`Core::handle`] takes what happened, the time and the stored state, and yields what is to be
+//! done. It has no clock, socket, disk or randomness of its own (a seeded generator is given at
+//! birth), so that whole networks of cores replay from a seed. One file for each thing it decides:
+//!
+//! | file | decides |
+//! |---|---|
+//! | `inquiry` | locating a patient, reading a pointer: whom to ask, what to believe, what is missing |
+//! | `blinder` | how a patient becomes a locator: which evaluators to ask, when it fails |
+//! | `evaluator` | which blinded elements to evaluate for others |
+//! | `holder` | what to answer when another organization asks |
+//! | `advertise` | creating, changing, deleting own pointers |
+//! | `own_digest` | when and how own pointers are advertised |
+//! | `digests`, `fetch` | which digests of others to believe, and how their parts are fetched |
+//! | `catch_up` | what to compare with whom |
+//! | `peers` | to whom to be connected, and whose clock to trust |
 
+mod advertise;
+mod blinder;
+mod cache;
+mod catch_up;
 pub mod completeness;
+mod digests;
+mod evaluator;
+mod event;
+mod fetch;
+mod holder;
+mod inquiry;
 pub mod local;
+mod own_digest;
+mod peers;
+mod replay;
+pub mod rows;
+mod status;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use rand_chacha::ChaCha20Rng;
+use rand_core::{Rng as _, SeedableRng as _};
+use signpost_keys::{Roster, SecretKey, StorageKey, blinding::KeyShare};
+use signpost_protocol::{
+    ContentHash, NodeId, OdsCode, OrganizationId, PublicKey, RequestId, Timestamp,
+    locate::RefusalCode,
+};
+
+pub use self::event::{Action, Event, FilterJob, NewFilter, Now, Persist, Ticket};
+use self::local::{LocalReply, LocalRequest, LocateError, ReadError, WriteError};
+use self::{
+    advertise::WriteJob, blinder::BlindingJob, cache::LocatorCache, digests::Digests,
+    fetch::Fetches, inquiry::Inquiry, own_digest::OwnDigest, peers::Peers, replay::ReplayGuard,
+};
+use crate::{
+    network::{InboundId, Plane, RequestFailure},
+    store::Store,
+};
+
+/// Requests of own clinical systems under way at once: ten seconds' worth of the busiest hour of
+/// England (125/s); more would only wait for each other.
+const INQUIRIES_MAX: usize = 1_024;
+/// Batches of writes under way at once.
+const WRITE_JOBS_MAX: usize = 64;
+/// Milliseconds between two looks at connections, clocks and digests.
+const MAINTENANCE_INTERVAL: u64 = 1_000;
+
+/// An organization that this node serves, with the key that speaks for its records.
+#[derive(Debug)]
+pub struct Served {
+    /// The organization.
+    pub organization: OrganizationId,
+    /// Its ODS code.
+    pub ods: OdsCode,
+    /// Its name.
+    pub name: String,
+    /// Signs its pointers, digest heads and answers.
+    pub pointer: SecretKey,
+}
+
+/// Who this node is.
+pub struct Me {
+    /// The node.
+    pub node: NodeId,
+    /// Signs what the node asks and evaluates.
+    pub transport: SecretKey,
+    /// The organizations it serves; the first asks on behalf of clinical systems.
+    pub served: Vec<Served>,
+    /// The share of the blinding key, when the first organization is an evaluator.
+    pub share: Option<KeyShare>,
+    /// Seals whose records its pointers stand for.
+    pub storage: StorageKey,
+}
+
+/// What the organization discloses.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Purposes of use for which pointers are disclosed to other organizations.
+    pub purposes: Vec<String>,
+}
+
+/// What an outstanding request to a peer was for.
+enum Outstanding {
+    Hello { sent: Timestamp },
+    Compare,
+    Heads,
+    Blob { hash: ContentHash },
+    Ask { inquiry: u64, target: usize },
+    Evaluate { job: u64, evaluator: usize },
+}
+
+/// One call of [`Core::handle`]: the time, the stored state, and what is to be done.
+struct Turn<'a> {
+    now: Now,
+    store: &'a dyn Store,
+    actions: Vec<Action>,
+}
+
+impl Turn<'_> {
+    fn act(&mut self, action: Action) {
+        self.actions.push(action);
+    }
+
+    fn reply(&mut self, id: InboundId, message: &impl minicbor::Encode<()>) {
+        self.act(Action::Reply { id, frame: signpost_protocol::codec::encode(message) });
+    }
+
+    fn answer(&mut self, ticket: Ticket, reply: LocalReply) {
+        self.act(Action::Answer { ticket, reply });
+    }
+}
+
+/// The deciding part of a node.
+pub struct Core {
+    me: Me,
+    roster: Arc<Roster>,
+    policy: Policy,
+    rng: ChaCha20Rng,
+    cache: LocatorCache,
+    replays: ReplayGuard,
+    peers: Peers,
+    digests: Digests,
+    fetches: Fetches,
+    own: BTreeMap<OrganizationId, OwnDigest>,
+    outstanding: HashMap<u64, Outstanding>,
+    inquiries: BTreeMap<u64, Inquiry>,
+    blindings: BTreeMap<u64, BlindingJob>,
+    writes: BTreeMap<u64, WriteJob>,
+    next_number: u64,
+    maintenance_at: u64,
+}
+
+impl Core {
+    /// A core that has seen nothing yet; all its randomness comes from `seed`.
+    ///
+    /// # Panics
+    /// When `me` serves no organization: there would be nobody to ask or answer for.
+    #[must_use]
+    pub fn new(me: Me, roster: Arc<Roster>, policy: Policy, seed: [u8; 32]) -> Self {
+        assert!(!me.served.is_empty(), "a node serves at least one organization");
+        let own = me
+            .served
+            .iter()
+            .map(|served| (served.organization, OwnDigest::new(served.organization)))
+            .collect();
+        Self {
+            me,
+            roster,
+            policy,
+            rng: ChaCha20Rng::from_seed(seed),
+            cache: LocatorCache::default(),
+            replays: ReplayGuard::default(),
+            peers: Peers::default(),
+            digests: Digests::default(),
+            fetches: Fetches::default(),
+            own,
+            outstanding: HashMap::new(),
+            inquiries: BTreeMap::new(),
+            blindings: BTreeMap::new(),
+            writes: BTreeMap::new(),
+            next_number: 0,
+            maintenance_at: 0,
+        }
+    }
+
+    /// Takes up what an earlier life left in the store.
+    ///
+    /// # Errors
+    /// When an own row is damaged; cached rows of others are dropped and fetched again.
+    pub fn start(&mut self, now: Now, store: &dyn Store) -> Result<Vec<Action>, rows::RowError> {
+        let mut turn = Turn { now, store, actions: Vec::new() };
+        self.load_own_digests(&mut turn)?;
+        self.load_heads(&mut turn)?;
+        Ok(turn.actions)
+    }
+
+    /// Decides what to do about `event`.
+    pub fn handle(&mut self, event: Event, now: Now, store: &dyn Store) -> Vec<Action> {
+        let mut turn = Turn { now, store, actions: Vec::new() };
+        let turn_mut = &mut turn;
+        match event {
+            Event::Connected { peer } => self.on_connected(turn_mut, peer),
+            Event::Disconnected { peer } => self.on_disconnected(&peer),
+            Event::DialFailed { peer, reason } => self.on_dial_failed(turn_mut, peer, reason),
+            Event::Request { peer, plane, id, frame } => {
+                self.on_request(turn_mut, peer, plane, id, &frame);
+            }
+            Event::Response { token, peer, result } => {
+                self.on_response(turn_mut, token, peer, result);
+            }
+            Event::Gossip { id, via, frame } => self.on_gossip(turn_mut, id, via, &frame),
+            Event::Local { ticket, request } => self.on_local(turn_mut, ticket, request),
+            Event::Blob { hash, bytes } => self.on_blob(turn_mut, hash, bytes),
+            Event::FilterBuilt { organization, result } => {
+                self.on_filter_built(turn_mut, organization, result);
+            }
+            Event::FilterAudited { organization, result } => {
+                self.on_filter_audited(turn_mut, organization, result);
+            }
+            Event::Tick => {}
+        }
+        self.on_time(turn_mut);
+        turn.actions
+    }
+
+    /// The uptime at which [`Event::Tick`] is due if nothing else happens first.
+    #[must_use]
+    pub fn next_wakeup(&self) -> u64 {
+        let inquiries = self.inquiries.values().map(Inquiry::wakeup);
+        let blindings = self.blindings.values().map(BlindingJob::wakeup);
+        let own = self.own.values().map(OwnDigest::wakeup);
+        inquiries.chain(blindings).chain(own).fold(self.maintenance_at, u64::min)
+    }
+
+    /// Does whatever is due by now.
+    fn on_time(&mut self, turn: &mut Turn<'_>) {
+        self.expire_blindings(turn);
+        self.expire_inquiries(turn);
+        self.advertise_due(turn);
+        if turn.now.uptime >= self.maintenance_at {
+            self.maintenance_at = turn.now.uptime + MAINTENANCE_INTERVAL;
+            self.maintain_connections(turn);
+            self.maintain_digests(turn);
+        }
+    }
+
+    fn on_local(&mut self, turn: &mut Turn<'_>, ticket: Ticket, request: LocalRequest) {
+        const BUSY: &str = "too many requests are under way; try again in a moment";
+        let full = self.inquiries.len() >= INQUIRIES_MAX;
+        match request {
+            LocalRequest::Locate(_) if full => {
+                turn.answer(ticket, LocalReply::Locate(Err(LocateError::Busy(BUSY))));
+            }
+            LocalRequest::Locate(request) => self.start_locate(turn, ticket, request),
+            LocalRequest::Read(_) if full => {
+                turn.answer(ticket, LocalReply::Read(Err(ReadError::Busy(BUSY))));
+            }
+            LocalRequest::Read(request) => self.start_read(turn, ticket, request),
+            LocalRequest::Write(writes) if self.writes.len() >= WRITE_JOBS_MAX => {
+                let busy = writes.iter().map(|_| Err(WriteError::Busy(BUSY))).collect();
+                turn.answer(ticket, LocalReply::Write(busy));
+            }
+            LocalRequest::Write(writes) => self.start_writes(turn, ticket, writes),
+            LocalRequest::ConfirmRestored => self.confirm_restored(turn, ticket),
+            LocalRequest::Status => {
+                let report = self.status(turn.now, turn.store);
+                turn.answer(ticket, LocalReply::Status(Box::new(report)));
+            }
+        }
+    }
+
+    fn on_request(
+        &mut self,
+        turn: &mut Turn<'_>,
+        peer: PublicKey,
+        plane: Plane,
+        id: InboundId,
+        frame: &[u8],
+    ) {
+        match plane {
+            Plane::Hello => self.on_hello(turn, peer, id, frame),
+            Plane::Ask => self.on_ask(turn, peer, id, frame),
+            Plane::Evaluate => self.on_evaluate(turn, peer, id, frame),
+            Plane::Digests => self.on_digests_request(turn, peer, id, frame),
+        }
+    }
+
+    fn on_response(
+        &mut self,
+        turn: &mut Turn<'_>,
+        token: u64,
+        peer: PublicKey,
+        result: Result<Vec<u8>, RequestFailure>,
+    ) {
+        match self.outstanding.remove(&token) {
+            None => {}
+            Some(Outstanding::Hello { sent }) => self.on_hello_answer(turn, peer, sent, result),
+            Some(Outstanding::Compare) => self.on_versions(turn, peer, result),
+            Some(Outstanding::Heads) => self.on_heads(turn, peer, result),
+            Some(Outstanding::Blob { hash }) => self.on_piece(turn, peer, hash, result),
+            Some(Outstanding::Ask { inquiry, target }) => {
+                self.on_answer(turn, inquiry, target, result);
+            }
+            Some(Outstanding::Evaluate { job, evaluator }) => {
+                self.on_evaluated(turn, job, evaluator, result);
+            }
+        }
+    }
+
+    /// Sends a request to a peer and remembers what it was for.
+    fn send(
+        &mut self,
+        turn: &mut Turn<'_>,
+        peer: PublicKey,
+        plane: Plane,
+        frame: Vec<u8>,
+        purpose: Outstanding,
+    ) {
+        let token = self.number();
+        self.outstanding.insert(token, purpose);
+        turn.act(Action::Send { token, peer, plane, frame });
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number
+    }
+
+    fn request_id(&mut self) -> RequestId {
+        let mut id = [0; 16];
+        self.rng.fill_bytes(&mut id);
+        RequestId(id)
+    }
+
+    fn served(&self, organization: &OrganizationId) -> Option<&Served> {
+        self.me.served.iter().find(|served| served.organization == *organization)
+    }
+
+    fn served_by_ods(&self, ods: &OdsCode) -> Option<&Served> {
+        let organization = self.roster.member_by_ods(ods)?.organization;
+        self.served(&organization)
+    }
+
+    /// The organization that asks on behalf of this node's clinical systems.
+    fn asking(&self) -> &Served {
+        &self.me.served[0]
+    }
+
+    /// Name and ODS code of an organization, for people.
+    fn label(&self, organization: &OrganizationId) -> (OdsCode, String) {
+        match self.roster.member(organization) {
+            Some(member) => (member.ods.clone(), member.name.clone()),
+            None => ("UNKNOWN".parse().expect("a well-formed code"), organization.to_string()),
+        }
+    }
+
+    /// Checks the times of a request, and that it was not seen before.
+    fn admit_request(
+        &mut self,
+        turn: &Turn<'_>,
+        asking: OrganizationId,
+        request: RequestId,
+        issued: Timestamp,
+        expires: Timestamp,
+    ) -> Result<(), RefusalCode> {
+        let now = turn.now.unix;
+        let skew = self.roster.parameters().clock_skew_max;
+        let life = self.roster.parameters().request_life_max;
+        let timely = issued <= now.plus(skew) && now <= expires.plus(skew);
+        if !timely || expires < issued || expires.since(issued) > life {
+            return Err(RefusalCode::Clock);
+        }
+        // Only what would still be accepted needs to be remembered.
+        match self.replays.check(asking, request, expires.plus(skew), now) {
+            replay::Seen::New => Ok(()),
+            replay::Seen::Before => Err(RefusalCode::Replayed),
+            replay::Seen::Full => Err(RefusalCode::Busy),
+        }
+    }
+}

@@ -1,0 +1,469 @@
+//! Creating, changing and deleting this node's own pointers.
+//!
+//! A change is told only when it is durable. Each pointer is one atomic batch: its newest version,
+//! the version before it, the index by patient and the count move together.
+
+use std::collections::BTreeSet;
+
+use rand_core::Rng as _;
+use signpost_keys::{Verified, sign};
+use signpost_protocol::{
+    KeyEpoch, Locator, OdsCode, OrganizationId, PatientIdentifier, Pointer, PointerId,
+    PointerState, blind::EvaluatePurpose, codec::ByteString,
+};
+use tracing::error;
+
+use super::{
+    Core, Persist, Served, Ticket, Turn,
+    blinder::Waiter,
+    event::Action,
+    local::{Draft, Effect, LocalReply, LocateError, NewId, Write, WriteError, Written},
+    rows::{self, PointerRow, RowError},
+};
+use crate::store::{Batch, Store};
+
+/// Milliseconds in which the locators of a batch of writes must be had: producers are machines
+/// that try again.
+const WRITE_DEADLINE: u64 = 10_000;
+
+/// A batch of writes that waits for locators.
+pub(super) struct WriteJob {
+    ticket: Ticket,
+    writes: Vec<Write>,
+}
+
+/// A pointer as it is stored now.
+struct Held {
+    pointer: Pointer,
+    patient: PatientIdentifier,
+    statement: Vec<u8>,
+}
+
+impl Core {
+    pub(super) fn start_writes(&mut self, turn: &mut Turn<'_>, ticket: Ticket, writes: Vec<Write>) {
+        let epoch = self.roster.evaluators().key_epoch;
+        let mut unknown = BTreeSet::new();
+        for write in &writes {
+            let (Write::Create { draft, .. }
+            | Write::Put { draft, .. }
+            | Write::Update { draft, .. }) = write
+            else {
+                continue;
+            };
+            // What will be refused anyhow costs no evaluation; what is held already needs none.
+            if self.served_by_ods(&draft.custodian).is_some()
+                && !self.recall(turn, epoch, write, draft)
+            {
+                unknown.insert(draft.patient);
+            }
+        }
+        let job = WriteJob { ticket, writes };
+        if unknown.is_empty() {
+            return self.finish_writes(turn, job, Ok(()));
+        }
+        let id = self.number();
+        self.writes.insert(id, job);
+        let patients = unknown.into_iter().collect();
+        let deadline = turn.now.uptime + WRITE_DEADLINE;
+        self.start_blinding(turn, Waiter::Writes(id), patients, EvaluatePurpose::Publish, deadline);
+    }
+
+    /// Whether the locator of a draft's patient is known, from the cache or from the pointer
+    /// that the write is about.
+    fn recall(&mut self, turn: &Turn<'_>, epoch: KeyEpoch, write: &Write, draft: &Draft) -> bool {
+        let uptime = turn.now.uptime;
+        if self.cache.find(epoch, &draft.patient, uptime).is_some() {
+            return true;
+        }
+        let id = match write {
+            Write::Update { id, .. } => Some(id.clone()),
+            Write::Create { id, .. } | Write::Put { id, .. } => match id {
+                NewId::Given(id) => Some(id.clone()),
+                NewId::FromContent => self.content_id(draft).ok(),
+                NewId::Random => None,
+            },
+            Write::Delete { .. } => None,
+        };
+        let held = id.and_then(|id| self.held(turn.store, &id).ok().flatten());
+        match held {
+            Some(held) if held.patient == draft.patient && held.pointer.key_epoch == epoch => {
+                self.cache.insert(epoch, draft.patient, held.pointer.locator, uptime);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn writes_blinded(
+        &mut self,
+        turn: &mut Turn<'_>,
+        job: u64,
+        result: Result<(), LocateError>,
+    ) {
+        if let Some(job) = self.writes.remove(&job) {
+            self.finish_writes(turn, job, result);
+        }
+    }
+
+    /// Carries out the writes of a job, one after the other, and tells all results once what was
+    /// done is durable.
+    fn finish_writes(
+        &mut self,
+        turn: &mut Turn<'_>,
+        job: WriteJob,
+        blinded: Result<(), LocateError>,
+    ) {
+        let mut pending = PendingWrites::default();
+        let mut results = Vec::with_capacity(job.writes.len());
+        for write in job.writes {
+            let overlay = Overlay { store: turn.store, pending: &pending };
+            let decided = self.decide_write(turn, &overlay, write, &blinded);
+            results.push(decided.map(|(written, change)| {
+                if let Some(change) = change {
+                    pending.changes.push(change);
+                }
+                written
+            }));
+        }
+        let mut batches = Vec::with_capacity(pending.changes.len());
+        for change in pending.changes {
+            if let Some(locator) = change.advertise {
+                self.advertise(&change.organization, locator, turn.now.uptime);
+            }
+            batches.push(change.batch);
+        }
+        let failed = results
+            .iter()
+            .map(|result| match result {
+                Ok(_) => Err(WriteError::Storage("the node's store failed".to_owned())),
+                Err(error) => Err(error.clone()),
+            })
+            .collect();
+        let answer =
+            |results| Action::Answer { ticket: job.ticket, reply: LocalReply::Write(results) };
+        turn.act(Action::Persist(Persist {
+            batches,
+            disclosure: None,
+            then: vec![answer(results)],
+            otherwise: vec![answer(failed)],
+        }));
+    }
+
+    fn decide_write(
+        &mut self,
+        turn: &Turn<'_>,
+        overlay: &Overlay<'_>,
+        write: Write,
+        blinded: &Result<(), LocateError>,
+    ) -> Result<(Written, Option<Change>), WriteError> {
+        match write {
+            Write::Create { id, draft } => {
+                let id = self.new_id(&id, &draft)?;
+                match self.held(overlay, &id).map_err(storage)? {
+                    None => self.write_version(turn, overlay, id, draft, None, blinded),
+                    Some(held) if held.is_deleted() => Err(WriteError::Gone(id)),
+                    Some(_) => Err(WriteError::Exists(id)),
+                }
+            }
+            Write::Put { id, draft } => {
+                let id = self.new_id(&id, &draft)?;
+                match self.held(overlay, &id).map_err(storage)? {
+                    Some(held) if held.is_deleted() => Err(WriteError::Gone(id)),
+                    held => self.write_version(turn, overlay, id, draft, held, blinded),
+                }
+            }
+            Write::Update { id, if_match, draft } => {
+                self.check_prefix(&id, &draft.custodian)?;
+                let held = self.to_change(overlay, &id, if_match)?;
+                self.write_version(turn, overlay, id, draft, Some(held), blinded)
+            }
+            Write::Delete { id, if_match } => {
+                match self.to_change(overlay, &id, if_match) {
+                    Ok(held) => self.delete(turn, overlay, held).map(|(w, c)| (w, Some(c))),
+                    // Deleting twice is deleting once.
+                    Err(WriteError::Gone(_)) => {
+                        let held = self.held(overlay, &id).map_err(storage)?;
+                        let held = held.ok_or(WriteError::NotFound(id))?;
+                        Ok((held.written(Effect::Unchanged), None))
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+        }
+    }
+
+    /// The pointer to be changed, at the version that the producer saw.
+    fn to_change(
+        &self,
+        overlay: &Overlay<'_>,
+        id: &PointerId,
+        if_match: Option<u64>,
+    ) -> Result<Held, WriteError> {
+        self.served_of(&id.ods_code())?;
+        let held = self.held(overlay, id).map_err(storage)?;
+        let held = held.ok_or_else(|| WriteError::NotFound(id.clone()))?;
+        if held.is_deleted() {
+            return Err(WriteError::Gone(id.clone()));
+        }
+        match if_match.filter(|expected| *expected != held.pointer.version) {
+            None => Ok(held),
+            Some(expected) => {
+                let current = held.pointer.version;
+                Err(WriteError::VersionMismatch { id: id.clone(), current, expected })
+            }
+        }
+    }
+
+    fn write_version(
+        &mut self,
+        turn: &Turn<'_>,
+        overlay: &Overlay<'_>,
+        id: PointerId,
+        draft: Draft,
+        held: Option<Held>,
+        blinded: &Result<(), LocateError>,
+    ) -> Result<(Written, Option<Change>), WriteError> {
+        let organization = self.served_of(&draft.custodian)?.organization;
+        if let Some(held) = &held {
+            if held.patient != draft.patient {
+                return Err(WriteError::SubjectChanged(id));
+            }
+            if held.says(&draft) {
+                return Ok((held.written(Effect::Unchanged), None));
+            }
+        }
+        let key_epoch = self.roster.evaluators().key_epoch;
+        let locator = self.cache.find(key_epoch, &draft.patient, turn.now.uptime);
+        let locator = locator.ok_or_else(|| {
+            let busy = LocateError::Busy("the locator was not evaluated; try again");
+            WriteError::Blinding(blinded.clone().err().unwrap_or(busy))
+        })?;
+        let pointer = Pointer {
+            id,
+            version: held.as_ref().map_or(1, |held| held.pointer.version + 1),
+            organization,
+            custodian_suffix: draft.custodian_suffix,
+            state: draft.state,
+            listed: draft.listed,
+            key_epoch,
+            locator,
+            issued: turn.now.unix,
+            resource: draft.resource,
+        };
+        let effect = if held.is_some() { Effect::Updated } else { Effect::Created };
+        let change = self.change(overlay, pointer, &draft.patient, held, effect)?;
+        Ok((change.0, Some(change.1)))
+    }
+
+    fn delete(
+        &mut self,
+        turn: &Turn<'_>,
+        overlay: &Overlay<'_>,
+        held: Held,
+    ) -> Result<(Written, Change), WriteError> {
+        let pointer = Pointer {
+            version: held.pointer.version + 1,
+            state: PointerState::Tombstone,
+            issued: turn.now.unix,
+            resource: ByteString::default(),
+            ..held.pointer.clone()
+        };
+        let patient = held.patient;
+        self.change(overlay, pointer, &patient, Some(held), Effect::Deleted)
+    }
+
+    /// Signs a new version and puts everything that moves with it into one batch.
+    fn change(
+        &mut self,
+        overlay: &Overlay<'_>,
+        pointer: Pointer,
+        patient: &PatientIdentifier,
+        held: Option<Held>,
+        effect: Effect,
+    ) -> Result<(Written, Change), WriteError> {
+        let organization = pointer.organization;
+        let network = self.roster.network();
+        let key = &self.served(&organization).ok_or_else(lost_organization)?.pointer;
+        let pointer: Verified<Pointer> = sign(pointer, key, &network);
+        let row = PointerRow::new(&pointer, patient, &self.me.storage, &mut self.rng);
+        let count = overlay.count(&organization).map_err(storage)?;
+        let count = match effect {
+            Effect::Created => count + 1,
+            Effect::Deleted => count.saturating_sub(1),
+            Effect::Updated | Effect::Unchanged => count,
+        };
+        let written = Written {
+            id: pointer.id.clone(),
+            version: pointer.version,
+            issued: pointer.issued,
+            effect,
+        };
+        let row_bytes = row.encode();
+        let batch = batch_of(&pointer, &row_bytes, held.as_ref(), count).map_err(|error| {
+            error!(%error, "a pointer does not fit the store");
+            WriteError::Storage("the pointer is too large for the store".to_owned())
+        })?;
+        let advertise =
+            (pointer.listed && pointer.state != PointerState::Tombstone).then_some(pointer.locator);
+        let id = pointer.id.clone();
+        Ok((written, Change { organization, id, row: row_bytes, count, batch, advertise }))
+    }
+
+    fn new_id(&mut self, id: &NewId, draft: &Draft) -> Result<PointerId, WriteError> {
+        let ods = &self.served_of(&draft.custodian)?.ods;
+        match id {
+            NewId::Given(id) => {
+                self.check_prefix(id, &draft.custodian)?;
+                Ok(id.clone())
+            }
+            NewId::Random => {
+                let mut bytes = [0; 16];
+                let ods = ods.clone();
+                self.rng.fill_bytes(&mut bytes);
+                Ok(local_id(&ods, &bytes))
+            }
+            NewId::FromContent => self.content_id(draft),
+        }
+    }
+
+    fn content_id(&self, draft: &Draft) -> Result<PointerId, WriteError> {
+        let ods = &self.served_of(&draft.custodian)?.ods;
+        let suffix = draft.custodian_suffix.as_deref().unwrap_or_default();
+        let name = self.me.storage.content_name(&[
+            draft.patient.system().name().as_bytes(),
+            draft.patient.expose_digits().as_bytes(),
+            suffix.as_bytes(),
+            &draft.resource,
+        ]);
+        Ok(local_id(ods, &name))
+    }
+
+    fn check_prefix(&self, id: &PointerId, custodian: &OdsCode) -> Result<(), WriteError> {
+        let served = self.served_of(custodian)?;
+        if id.ods_code() == served.ods {
+            Ok(())
+        } else {
+            Err(WriteError::IdPrefix { ods: served.ods.clone() })
+        }
+    }
+
+    fn served_of(&self, ods: &OdsCode) -> Result<&Served, WriteError> {
+        self.served_by_ods(ods).ok_or_else(|| {
+            let served: Vec<&str> = self.me.served.iter().map(|s| s.ods.as_str()).collect();
+            WriteError::NotServed { ods: ods.clone(), served: served.join(", ") }
+        })
+    }
+
+    fn held(&self, rows: &(impl Rows + ?Sized), id: &PointerId) -> Result<Option<Held>, RowError> {
+        let Some(row) = rows.row(id)? else { return Ok(None) };
+        let patient = row.patient(id, &self.me.storage)?;
+        let pointer = row.pointer()?;
+        Ok(Some(Held { pointer, patient, statement: row.statement.into_inner() }))
+    }
+}
+
+impl Held {
+    fn is_deleted(&self) -> bool {
+        self.pointer.state == PointerState::Tombstone
+    }
+
+    fn says(&self, draft: &Draft) -> bool {
+        self.pointer.state == draft.state
+            && self.pointer.listed == draft.listed
+            && self.pointer.custodian_suffix == draft.custodian_suffix
+            && self.pointer.resource == draft.resource
+    }
+
+    fn written(&self, effect: Effect) -> Written {
+        let Pointer { id, version, issued, .. } = &self.pointer;
+        Written { id: id.clone(), version: *version, issued: *issued, effect }
+    }
+}
+
+/// One decided write.
+struct Change {
+    organization: OrganizationId,
+    id: PointerId,
+    row: Vec<u8>,
+    count: u64,
+    batch: Batch,
+    advertise: Option<Locator>,
+}
+
+/// Writes of one job that are decided and not yet applied.
+#[derive(Default)]
+struct PendingWrites {
+    changes: Vec<Change>,
+}
+
+/// Where a pointer's row is looked up.
+trait Rows {
+    fn row(&self, id: &PointerId) -> Result<Option<PointerRow>, RowError>;
+}
+
+impl Rows for dyn Store + '_ {
+    fn row(&self, id: &PointerId) -> Result<Option<PointerRow>, RowError> {
+        PointerRow::read(self, id)
+    }
+}
+
+/// The store as it will be once the job's writes so far are applied.
+struct Overlay<'a> {
+    store: &'a dyn Store,
+    pending: &'a PendingWrites,
+}
+
+impl Rows for Overlay<'_> {
+    fn row(&self, id: &PointerId) -> Result<Option<PointerRow>, RowError> {
+        match self.pending.changes.iter().rev().find(|change| change.id == *id) {
+            Some(change) => PointerRow::decode(&change.row).map(Some),
+            None => PointerRow::read(self.store, id),
+        }
+    }
+}
+
+impl Overlay<'_> {
+    fn count(&self, organization: &OrganizationId) -> Result<u64, RowError> {
+        let changes = &self.pending.changes;
+        match changes.iter().rev().find(|change| change.organization == *organization) {
+            Some(change) => Ok(change.count),
+            None => rows::read_count(self.store, organization),
+        }
+    }
+}
+
+fn batch_of(
+    pointer: &Pointer,
+    row: &[u8],
+    held: Option<&Held>,
+    count: u64,
+) -> Result<Batch, crate::store::BatchError> {
+    let mut batch = Batch::new();
+    if let Some(held) = held {
+        batch.put(rows::version_key(&held.pointer.id, held.pointer.version), &*held.statement)?;
+        batch.delete(rows::index_key(&held.pointer))?;
+    }
+    batch.put(rows::pointer_key(&pointer.id), row)?;
+    if pointer.state != PointerState::Tombstone {
+        let listed = if pointer.listed { rows::LISTED } else { rows::UNLISTED };
+        batch.put(rows::index_key(pointer), listed)?;
+    }
+    batch.put(rows::count_key(&pointer.organization), count.to_be_bytes())?;
+    Ok(batch)
+}
+
+/// `<ODS>-` and 16 bytes in the form of a UUID.
+fn local_id(ods: &OdsCode, bytes: &[u8; 16]) -> PointerId {
+    let hex = hex::encode(bytes);
+    let local = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-");
+    PointerId::new(ods, &local).expect("an ODS code and 36 hexadecimal digits make an id")
+}
+
+fn storage(error: RowError) -> WriteError {
+    error!(%error, "the store failed");
+    WriteError::Storage(error.to_string())
+}
+
+fn lost_organization() -> WriteError {
+    WriteError::Storage("the organization is not served here".to_owned())
+}

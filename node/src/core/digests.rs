@@ -1,0 +1,396 @@
+//! Which digests of other nodes to believe, and what they say about a locator.
+//!
+//! A head counts once it is signed by a key of that very node, newer than what is known, within
+//! its class, and all its parts have been fetched and checked. Until then the one before it stays
+//! in use: an old digest finds candidates that no digest would miss.
+
+use std::collections::{BTreeMap, HashSet};
+
+use signpost_keys::{ValidAt, Verified};
+use signpost_protocol::{
+    ContentHash, KeyEpoch, Locator, NodeId, OrganizationId, PublicKey, Timestamp,
+    digest::{DigestHead, FILTER_KIND_BLOOM_AES12, FilterHead},
+    limits,
+};
+use tracing::{debug, info, warn};
+
+use super::{
+    Core, Persist, Turn,
+    completeness::{Cause, CauseKind, Completeness},
+    event::Action,
+    rows,
+};
+use crate::{
+    digests::{ChangeList, Changes, DigestKeying, Filter, LocatorKey, SharedBytes, SizeClass},
+    network::Verdict,
+    store::Batch,
+};
+
+/// How many rounds of maintenance lie between two clean-ups of blobs: about an hour.
+const RETAIN_EVERY: u32 = 3_600;
+
+/// The digests of all other nodes.
+#[derive(Default)]
+pub(super) struct Digests {
+    table: BTreeMap<(OrganizationId, NodeId), Entry>,
+    rounds: u32,
+}
+
+#[derive(Default)]
+struct Entry {
+    current: Option<Digest>,
+    incoming: Option<Verified<DigestHead>>,
+    /// Heads up to this version were fetched and found bad.
+    bad_version: u64,
+}
+
+/// A head whose parts are here and hold.
+struct Digest {
+    head: Verified<DigestHead>,
+    filters: Vec<ReadyFilter>,
+}
+
+/// A filter with its changes, ready to be tested.
+#[derive(Clone)]
+pub(super) struct ReadyFilter {
+    pub(super) key_epoch: KeyEpoch,
+    pub(super) filter: Filter,
+    pub(super) keying: DigestKeying,
+    pub(super) changes: Changes,
+}
+
+/// A node that may hold pointers for a locator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Candidate {
+    pub(super) organization: OrganizationId,
+    pub(super) node: NodeId,
+}
+
+impl Digests {
+    pub(super) fn newest(
+        &self,
+        organization: &OrganizationId,
+        node: &NodeId,
+    ) -> Option<&Verified<DigestHead>> {
+        self.table.get(&(*organization, *node)).and_then(Entry::newest)
+    }
+
+    pub(super) fn newest_heads(&self) -> impl Iterator<Item = &Verified<DigestHead>> {
+        self.table.values().filter_map(Entry::newest)
+    }
+
+    /// The head in use for one node.
+    pub(super) fn current(
+        &self,
+        organization: &OrganizationId,
+        node: &NodeId,
+    ) -> Option<&Verified<DigestHead>> {
+        self.table.get(&(*organization, *node))?.current.as_ref().map(|digest| &digest.head)
+    }
+
+    fn named_blobs(&self) -> impl Iterator<Item = ContentHash> + '_ {
+        self.table
+            .values()
+            .flat_map(|entry| {
+                let current = entry.current.as_ref().map(|digest| &digest.head);
+                current.into_iter().chain(&entry.incoming)
+            })
+            .flat_map(|head| head.filters.iter())
+            .flat_map(blobs_of)
+    }
+}
+
+impl Entry {
+    fn newest(&self) -> Option<&Verified<DigestHead>> {
+        self.incoming.as_ref().or(self.current.as_ref().map(|digest| &digest.head))
+    }
+}
+
+/// The blobs that a filter consists of.
+pub(super) fn blobs_of(filter: &FilterHead) -> impl Iterator<Item = ContentHash> + '_ {
+    std::iter::once(filter.filter).chain(filter.changes.iter().copied())
+}
+
+impl ReadyFilter {
+    /// Puts a filter together from its checked parts; `part` finds them by name.
+    pub(super) fn assemble(
+        organization: &OrganizationId,
+        head: &FilterHead,
+        mut part: impl FnMut(&ContentHash) -> Option<SharedBytes>,
+    ) -> Result<Self, String> {
+        let class = SizeClass::new(head.class).ok_or("unknown size class")?;
+        let bytes = part(&head.filter).ok_or("the filter is not here")?;
+        let filter = Filter::check(bytes, class, head.ones).map_err(|error| error.to_string())?;
+        let lists = head
+            .changes
+            .iter()
+            .map(|hash| {
+                let bytes = part(hash).ok_or("a change list is not here")?;
+                ChangeList::decode((*bytes).as_ref(), class).map_err(|error| error.to_string())
+            })
+            .collect::<Result<Vec<_>, String>>()?;
+        let changes = Changes::merge(class, &lists).map_err(|error| error.to_string())?;
+        filter.check_changes(&changes).map_err(|error| error.to_string())?;
+        let keying = DigestKeying::new(organization, &head.salt);
+        Ok(Self { key_epoch: head.key_epoch, filter, keying, changes })
+    }
+
+    pub(super) fn may_contain(&self, key: &LocatorKey) -> bool {
+        self.filter.may_contain(key, &self.keying, &self.changes)
+    }
+}
+
+impl Core {
+    /// Takes up the heads that were stored; what no longer verifies is fetched again.
+    pub(super) fn load_heads(&mut self, turn: &mut Turn<'_>) -> Result<(), rows::RowError> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = turn.store.scan(
+                rows::HEADS_PREFIX,
+                after.as_deref(),
+                limits::HEADS_PER_FETCH_MAX,
+            )?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            for (_, bytes) in &page {
+                // Its source is long gone; parts that are not on disk come from whoever connects.
+                self.offer_head(turn, bytes, PublicKey([0; 32]));
+            }
+        }
+    }
+
+    /// Considers a head that `source` passed on.
+    pub(super) fn offer_head(
+        &mut self,
+        turn: &mut Turn<'_>,
+        bytes: &[u8],
+        source: PublicKey,
+    ) -> Verdict {
+        let now = turn.now.unix;
+        let head = match self.roster.verify::<DigestHead>(bytes, ValidAt::Now(now)) {
+            Ok(head) => head,
+            Err(error) => {
+                warn!(?source, %error, "refused a digest head");
+                return Verdict::Reject;
+            }
+        };
+        let label = self.label(&head.organization).0;
+        if self.roster.node_of_key(&head.key_id()) != Some(head.node) {
+            warn!(?source, ods = %label, "refused a digest head: its key is of another node");
+            return Verdict::Reject;
+        }
+        if head.node == self.me.node {
+            return self.on_own_head(turn, &head);
+        }
+        let entry = self.digests.table.entry((head.organization, head.node)).or_default();
+        if let Some(known) = entry.newest() {
+            if head.version == known.version && head.hash() != known.hash() {
+                warn!(ods = %label, version = head.version, "two digest heads have the same version");
+            }
+            if head.version <= known.version {
+                debug!(ods = %label, version = head.version, "a digest head is not newer");
+                return Verdict::Ignore;
+            }
+        }
+        if head.version <= entry.bad_version {
+            return Verdict::Ignore;
+        }
+        if head.issued > now.plus(self.roster.parameters().clock_skew_max) {
+            warn!(ods = %label, "ignored a digest head from the future: compare clocks");
+            return Verdict::Ignore;
+        }
+        if let Some(fault) = head.filters.iter().find_map(|filter| self.fault_of(&head, filter)) {
+            warn!(?source, ods = %label, version = head.version, fault, "refused a digest head");
+            return Verdict::Reject;
+        }
+        self.accept_head(turn, head, source);
+        Verdict::Accept
+    }
+
+    /// What can be held against a filter before it is fetched.
+    fn fault_of(&self, head: &DigestHead, filter: &FilterHead) -> Option<&'static str> {
+        let Some(class) = SizeClass::new(filter.class) else { return Some("unknown size class") };
+        if filter.kind != FILTER_KIND_BLOOM_AES12 {
+            return Some("unknown kind of filter");
+        }
+        if !self.roster.class_allowed(&head.organization, filter.class) {
+            return Some("its size class is above what the roster allows");
+        }
+        if filter.ones > class.ones_max() {
+            return Some("it says maybe too often: more bits are set than a full filter has");
+        }
+        (filter.changes.len() > class.change_lists_max()).then_some("too many change lists")
+    }
+
+    fn accept_head(&mut self, turn: &mut Turn<'_>, head: Verified<DigestHead>, source: PublicKey) {
+        let key = (head.organization, head.node);
+        let mut batch = Batch::new();
+        batch
+            .put(rows::head_key(&key.0, &key.1), head.bytes())
+            .expect("a head is far smaller than a row may be");
+        turn.act(Action::Persist(Persist { batches: vec![batch], ..Persist::default() }));
+        let entry = self.digests.table.entry(key).or_default();
+        let parts: Vec<_> = head.filters.iter().flat_map(wanted_parts).collect();
+        entry.incoming = Some(head);
+        for (hash, length) in parts {
+            self.want_blob(turn, hash, length, key, source);
+        }
+        self.promote(key);
+        self.pump_fetches(turn);
+    }
+
+    /// Puts an incoming head to use if all its parts are here.
+    pub(super) fn promote(&mut self, key: (OrganizationId, NodeId)) {
+        let Some(entry) = self.digests.table.get_mut(&key) else { return };
+        let Some(head) = &entry.incoming else { return };
+        if !head.filters.iter().flat_map(blobs_of).all(|hash| self.fetches.has(&hash)) {
+            return;
+        }
+        let filters = head
+            .filters
+            .iter()
+            .map(|filter| ReadyFilter::assemble(&key.0, filter, |hash| self.fetches.bytes(hash)))
+            .collect::<Result<Vec<_>, String>>();
+        let head = entry.incoming.take().expect("looked at above");
+        let version = head.version;
+        match filters {
+            Ok(filters) => {
+                debug!(?key, version, "a digest is in use");
+                entry.current = Some(Digest { head, filters });
+            }
+            Err(fault) => {
+                entry.bad_version = version;
+                warn!(organization = ?key.0, version, fault, "refused a digest after fetching it");
+            }
+        }
+        let named: HashSet<ContentHash> = self.digests.named_blobs().collect();
+        self.fetches.release(&key, &named);
+    }
+
+    pub(super) fn maintain_digests(&mut self, turn: &mut Turn<'_>) {
+        self.retry_fetches(turn);
+        self.digests.rounds = self.digests.rounds.wrapping_add(1);
+        if self.digests.rounds.is_multiple_of(RETAIN_EVERY) {
+            let mut named: HashSet<ContentHash> = self.digests.named_blobs().collect();
+            named.extend(self.own.values().flat_map(|own| own.named_blobs()));
+            turn.act(Action::RetainBlobs(named));
+        }
+        let interval = self.roster.parameters().head_interval;
+        let due = self.digests.rounds.is_multiple_of(
+            u32::try_from(interval.div_ceil(super::MAINTENANCE_INTERVAL))
+                .unwrap_or(u32::MAX)
+                .max(1),
+        );
+        // Gossip may lose a head; one comparison an interval with one peer finds it.
+        let count = self.peers.connected.len();
+        if due && count > 0 {
+            let nth = self.digests.rounds as usize % count;
+            let peer = *self.peers.connected.keys().nth(nth).expect("nth is below the count");
+            self.compare_heads(turn, peer);
+        }
+    }
+
+    /// Tests a locator against the digest of every other node, and notes which digests cannot be
+    /// relied on. With `only`, of that organization alone, which then is a candidate in any case.
+    pub(super) fn candidates(
+        &self,
+        locator: &Locator,
+        epoch: KeyEpoch,
+        only: Option<OrganizationId>,
+        now: Timestamp,
+        completeness: &mut Completeness,
+    ) -> Vec<Candidate> {
+        let key = LocatorKey::new(locator);
+        let mut candidates = Vec::new();
+        let members =
+            self.roster.admitted().filter(|member| only.is_none_or(|o| o == member.organization));
+        for member in members {
+            let organization = member.organization;
+            let is_served = self.served(&organization).is_some();
+            if member.nodes.is_empty() {
+                completeness.add(self.missing(&organization));
+            }
+            for node in &member.nodes {
+                if is_served && node.node == self.me.node {
+                    continue;
+                }
+                let candidate = Candidate { organization, node: node.node };
+                let entry = self.digests.table.get(&(organization, node.node));
+                let digest = entry.and_then(|entry| entry.current.as_ref());
+                let filter =
+                    digest.and_then(|digest| digest.filters.iter().find(|f| f.key_epoch == epoch));
+                match (digest, filter) {
+                    (Some(digest), Some(filter)) => {
+                        self.note_age(&digest.head, now, completeness);
+                        if only.is_some() || filter.may_contain(&key) {
+                            candidates.push(candidate);
+                        }
+                    }
+                    _ => {
+                        completeness.add(self.missing(&organization));
+                        if only.is_some() {
+                            candidates.push(candidate);
+                        }
+                    }
+                }
+            }
+        }
+        candidates
+    }
+
+    fn note_age(
+        &self,
+        head: &Verified<DigestHead>,
+        now: Timestamp,
+        completeness: &mut Completeness,
+    ) {
+        let stale =
+            now.since(head.issued) > self.roster.parameters().head_age_max || now > head.expires;
+        let (ods, name) = self.label(&head.organization);
+        if stale {
+            completeness.add(Cause {
+                kind: CauseKind::DigestStale,
+                detail: format!("{name} ({ods}) has not renewed its digest: records made since then may be missed"),
+                organization: Some((ods.clone(), name.clone())),
+                since: Some(head.issued),
+            });
+        }
+        if let Some(since) = head.restored_as_of {
+            completeness.add(Cause {
+                kind: CauseKind::Restored,
+                detail: format!(
+                    "{name} ({ods}) came back from a back-up and may lack pointers made since then"
+                ),
+                organization: Some((ods, name)),
+                since: Some(since),
+            });
+        }
+    }
+
+    fn missing(&self, organization: &OrganizationId) -> Cause {
+        let (ods, name) = self.label(organization);
+        Cause {
+            kind: CauseKind::DigestMissing,
+            detail: format!(
+                "no verified digest of {name} ({ods}) has arrived here: it may hold records"
+            ),
+            organization: Some((ods, name)),
+            since: None,
+        }
+    }
+
+    /// Notes in the log that a fetched part was not what its name says.
+    pub(super) fn note_bad_blob(&self, from: &PublicKey) {
+        info!(?from, "a peer sent a part of a digest that does not have the hash asked for");
+    }
+}
+
+/// The parts of a filter with the length that its class gives them.
+fn wanted_parts(filter: &FilterHead) -> Vec<(ContentHash, u64)> {
+    let class = SizeClass::new(filter.class).expect("heads of unknown class are refused");
+    let length = |hash: ContentHash| {
+        let change = crate::digests::changes::CHANGE_BYTES as u64;
+        if hash == filter.filter { class.bytes() as u64 } else { change }
+    };
+    blobs_of(filter).map(|hash| (hash, length(hash))).collect()
+}

@@ -1,0 +1,100 @@
+//! Evaluating blinded elements for other members: learns nothing about the patients.
+
+use signpost_keys::{ValidAt, Verified, sign};
+use signpost_protocol::{
+    PublicKey,
+    blind::{EvaluateAnswer, EvaluateRequest},
+    codec::{self, Bounded, ByteString},
+    locate::{RefusalCode, Reply},
+};
+use tracing::{debug, error, warn};
+
+use super::{Core, Turn};
+use crate::network::InboundId;
+
+impl Core {
+    pub(super) fn on_evaluate(
+        &mut self,
+        turn: &mut Turn<'_>,
+        peer: PublicKey,
+        id: InboundId,
+        frame: &[u8],
+    ) {
+        let reply = self.evaluate(turn, &peer, frame);
+        let reply = match reply {
+            Ok(answer) => Reply::Statement(
+                ByteString::new(answer.bytes().to_vec()).expect("an answer is within its cap"),
+            ),
+            Err(code) => {
+                debug!(?peer, ?code, "refused an evaluation");
+                Reply::Refused(code)
+            }
+        };
+        turn.act(super::Action::Reply { id, frame: codec::encode(&reply) });
+    }
+
+    fn evaluate(
+        &mut self,
+        turn: &Turn<'_>,
+        peer: &PublicKey,
+        frame: &[u8],
+    ) -> Result<Verified<EvaluateAnswer>, RefusalCode> {
+        let now = turn.now.unix;
+        let request = self.verify_request::<EvaluateRequest>(frame, peer, now)?;
+        let set = self.roster.evaluators();
+        let (key_epoch, share_epoch) = (set.key_epoch, set.share_epoch);
+        if self.asking().organization != request.asked || self.me.share.is_none() {
+            return Err(RefusalCode::NotServed);
+        }
+        if request.key_epoch != key_epoch || request.share_epoch != share_epoch {
+            return Err(RefusalCode::Epoch);
+        }
+        let asking = request.asking;
+        self.admit_request(turn, asking, request.request, request.issued, request.expires)?;
+        let share = self.me.share.as_ref().ok_or(RefusalCode::NotServed)?;
+        let blinded: Vec<[u8; 32]> = request.blinded.iter().map(|element| **element).collect();
+        let evaluation = share.evaluate(&blinded, &mut self.rng).map_err(|error| {
+            warn!(?peer, %error, "refused blinded elements");
+            RefusalCode::Malformed
+        })?;
+        let evaluated = evaluation.elements.into_iter().map(Into::into).collect();
+        let answer = EvaluateAnswer {
+            request: request.hash(),
+            organization: request.asked,
+            index: share.index().get(),
+            share_epoch,
+            evaluated: Bounded::new(evaluated).ok_or_else(|| {
+                error!("an evaluation has more elements than its request");
+                RefusalCode::Internal
+            })?,
+            proof_c: evaluation.proof.c.into(),
+            proof_s: evaluation.proof.s.into(),
+            issued: now,
+        };
+        Ok(sign(answer, &self.me.transport, &self.roster.network()))
+    }
+
+    /// Checks a signed request: by a member's transport key, and by the very key that the peer
+    /// proved to hold when it connected, so that nobody can pass on another's request.
+    pub(super) fn verify_request<B: signpost_protocol::statement::Body>(
+        &self,
+        frame: &[u8],
+        peer: &PublicKey,
+        now: signpost_protocol::Timestamp,
+    ) -> Result<Verified<B>, RefusalCode> {
+        use signpost_keys::VerifyError;
+        let request = self.roster.verify::<B>(frame, ValidAt::Now(now)).map_err(|error| {
+            warn!(?peer, %error, "refused a request");
+            match error {
+                VerifyError::Decode(_) => RefusalCode::Malformed,
+                VerifyError::NotAdmitted | VerifyError::UnknownKey => RefusalCode::NotAdmitted,
+                _ => RefusalCode::BadSignature,
+            }
+        })?;
+        if request.key_id() != peer.key_id() {
+            warn!(?peer, "refused a request that another peer signed");
+            return Err(RefusalCode::BadSignature);
+        }
+        Ok(request)
+    }
+}

@@ -1,0 +1,217 @@
+//! Fetching the parts of digests by their hash, from any peer that has them.
+//!
+//! A part is first looked for on disk, then asked of the peer that passed the head on, of the
+//! organization itself, of anybody else connected. Its length is known from the class, so a peer
+//! cannot make us take more; its hash is checked by the shell that writes it.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use signpost_protocol::{
+    ContentHash, NodeId, OrganizationId, PublicKey, codec,
+    digest::{DigestsAnswer, DigestsRequest},
+};
+use tracing::warn;
+
+use super::{Core, Outstanding, Turn, catch_up::digests_answer, event::Action};
+use crate::{
+    digests::SharedBytes,
+    network::{Plane, RequestFailure},
+};
+
+/// Parts being fetched at once: each may be a 100 MB filter, held in memory until it is whole.
+const FETCHES_MAX: usize = 4;
+
+type Wanter = (OrganizationId, NodeId);
+
+/// Parts of digests that incoming heads name.
+#[derive(Default)]
+pub(super) struct Fetches {
+    wants: BTreeMap<ContentHash, Want>,
+}
+
+struct Want {
+    length: u64,
+    wanters: BTreeSet<Wanter>,
+    source: PublicKey,
+    /// Peers that do not have it, or sent something else.
+    tried: BTreeSet<PublicKey>,
+    state: State,
+}
+
+enum State {
+    /// Being looked for on disk.
+    Looking,
+    /// To be fetched.
+    Queued,
+    /// Being fetched.
+    Fetching { bytes: Vec<u8> },
+    /// Whole, being checked and written.
+    Storing { from: PublicKey },
+    /// Here.
+    Here(SharedBytes),
+}
+
+impl Fetches {
+    pub(super) fn has(&self, hash: &ContentHash) -> bool {
+        self.bytes(hash).is_some()
+    }
+
+    pub(super) fn bytes(&self, hash: &ContentHash) -> Option<SharedBytes> {
+        match &self.wants.get(hash)?.state {
+            State::Here(bytes) => Some(bytes.clone()),
+            _ => None,
+        }
+    }
+
+    /// Forgets what `wanter` no longer needs: everything that is not among the blobs `named` by
+    /// some head in use. Parts in use stay, so that the next head shares them.
+    pub(super) fn release(&mut self, wanter: &Wanter, named: &HashSet<ContentHash>) {
+        self.wants.retain(|hash, want| {
+            if !named.contains(hash) {
+                want.wanters.remove(wanter);
+            }
+            !want.wanters.is_empty()
+        });
+    }
+}
+
+impl Core {
+    pub(super) fn want_blob(
+        &mut self,
+        turn: &mut Turn<'_>,
+        hash: ContentHash,
+        length: u64,
+        wanter: Wanter,
+        source: PublicKey,
+    ) {
+        let want = self.fetches.wants.entry(hash).or_insert_with(|| {
+            turn.act(Action::LoadBlob(hash));
+            let wanters = BTreeSet::new();
+            Want { length, wanters, source, tried: BTreeSet::new(), state: State::Looking }
+        });
+        want.wanters.insert(wanter);
+    }
+
+    /// A part was found on disk, or stored, or neither.
+    pub(super) fn on_blob(
+        &mut self,
+        turn: &mut Turn<'_>,
+        hash: ContentHash,
+        bytes: Option<SharedBytes>,
+    ) {
+        self.on_own_blob(turn, hash, bytes.clone());
+        let Some(want) = self.fetches.wants.get_mut(&hash) else { return };
+        match bytes {
+            Some(bytes) => {
+                want.state = State::Here(bytes);
+                for wanter in want.wanters.clone() {
+                    self.promote(wanter);
+                }
+            }
+            None => {
+                let from = match want.state {
+                    State::Storing { from } => Some(from),
+                    _ => None,
+                };
+                want.tried.extend(from);
+                want.state = State::Queued;
+                if let Some(from) = from {
+                    self.note_bad_blob(&from);
+                }
+            }
+        }
+        self.pump_fetches(turn);
+    }
+
+    /// Starts fetching what is queued, as far as there is room and somebody to ask.
+    pub(super) fn pump_fetches(&mut self, turn: &mut Turn<'_>) {
+        let busy =
+            |want: &Want| matches!(want.state, State::Fetching { .. } | State::Storing { .. });
+        let mut room =
+            FETCHES_MAX.saturating_sub(self.fetches.wants.values().filter(|w| busy(w)).count());
+        let queued: Vec<ContentHash> = self
+            .fetches
+            .wants
+            .iter()
+            .filter(|(_, want)| matches!(want.state, State::Queued))
+            .map(|(hash, _)| *hash)
+            .collect();
+        for hash in queued {
+            if room == 0 {
+                return;
+            }
+            let Some(peer) = self.source_of(turn, &hash) else { continue };
+            let want = self.fetches.wants.get_mut(&hash).expect("listed above");
+            want.state = State::Fetching { bytes: Vec::new() };
+            self.ask_piece(turn, peer, hash, 0);
+            room -= 1;
+        }
+    }
+
+    /// Peers that failed before are tried again: nothing is given up for ever.
+    pub(super) fn retry_fetches(&mut self, turn: &mut Turn<'_>) {
+        for want in self.fetches.wants.values_mut() {
+            if matches!(want.state, State::Queued) {
+                want.tried.clear();
+            }
+        }
+        self.pump_fetches(turn);
+    }
+
+    pub(super) fn on_piece(
+        &mut self,
+        turn: &mut Turn<'_>,
+        peer: PublicKey,
+        hash: ContentHash,
+        result: Result<Vec<u8>, RequestFailure>,
+    ) {
+        let answer = digests_answer(&peer, result);
+        let Some(want) = self.fetches.wants.get_mut(&hash) else { return };
+        let State::Fetching { bytes } = &mut want.state else { return };
+        match answer {
+            Some(DigestsAnswer::Blob(piece))
+                if !piece.is_empty() && (bytes.len() + piece.len()) as u64 <= want.length =>
+            {
+                bytes.extend_from_slice(&piece);
+                if (bytes.len() as u64) < want.length {
+                    let offset = bytes.len() as u64;
+                    return self.ask_piece(turn, peer, hash, offset);
+                }
+                let bytes = std::mem::take(bytes);
+                want.state = State::Storing { from: peer };
+                turn.act(Action::StoreBlob { hash, bytes });
+            }
+            other => {
+                if matches!(other, Some(DigestsAnswer::Blob(_))) {
+                    warn!(
+                        ?peer,
+                        expected = want.length,
+                        "refused a part of a digest: wrong length"
+                    );
+                }
+                want.tried.insert(peer);
+                want.state = State::Queued;
+                self.pump_fetches(turn);
+            }
+        }
+    }
+
+    fn ask_piece(&mut self, turn: &mut Turn<'_>, peer: PublicKey, hash: ContentHash, offset: u64) {
+        let frame = codec::encode(&DigestsRequest::Blob(hash, offset));
+        self.send(turn, peer, Plane::Digests, frame, Outstanding::Blob { hash });
+    }
+
+    /// Whom to ask for a part: the organization itself, who passed the head on, then anybody.
+    fn source_of(&self, turn: &Turn<'_>, hash: &ContentHash) -> Option<PublicKey> {
+        let want = self.fetches.wants.get(hash)?;
+        let owners = want.wanters.iter().filter_map(|(organization, node)| {
+            let member = self.roster.member(organization)?;
+            let node = member.nodes.iter().find(|known| known.node == *node)?;
+            self.way_to(node, turn.now.unix)
+        });
+        owners
+            .chain([want.source])
+            .chain(self.peers.connected.keys().copied())
+            .find(|peer| self.peers.is_connected(peer) && !want.tried.contains(peer))
+    }
+}

@@ -1,0 +1,640 @@
+//! Locating a patient's pointers, and reading a pointer by its id: whom to ask, what to believe,
+//! what is missing.
+//!
+//! Both are one conversation: asks go out to nodes in parallel under one deadline, every answer is
+//! checked, and whatever could not be had is named. The result is recorded before it leaves.
+
+use std::collections::BTreeMap;
+
+use signpost_keys::{ValidAt, Verified, sign};
+use signpost_protocol::{
+    ContentHash, KeyEpoch, Locator, NodeId, OrganizationId, PatientIdentifier, Pointer, PointerId,
+    PointerState, RequestId,
+    blind::EvaluatePurpose,
+    codec, limits,
+    locate::{Answer, Ask, AskSubject, Reply},
+    roster::Standing,
+};
+use tracing::{error, warn};
+
+use super::{
+    Core, Outstanding, Persist, Ticket, Turn,
+    blinder::Waiter,
+    completeness::{Cause, CauseKind, Completeness},
+    digests::Candidate,
+    event::Action,
+    local::{
+        Caller, FoundPointer, LocalReply, LocateError, LocateRequest, Located, ReadError,
+        ReadPointer, ReadRequest,
+    },
+    rows::{self, PointerRow, RowError},
+};
+use crate::{
+    network::{Plane, RequestFailure},
+    store::{ASKED_MAX, COMPLETENESS_BYTES_MAX, DisclosureRecord, DisclosureRole, POINTERS_MAX},
+};
+
+/// Nodes asked in one inquiry: normally 1 to 10 hold something; more than this and the digests
+/// themselves are at fault. As many as a disclosure record names.
+const TARGETS_MAX: usize = ASKED_MAX;
+/// Pages fetched from one node: 128 pointers each, more than any person has documents at one place.
+const PAGES_MAX: usize = 8;
+
+/// A local request under way.
+pub(super) struct Inquiry {
+    ticket: Ticket,
+    caller: Caller,
+    request: RequestId,
+    /// The uptime at which what is there by then is told.
+    deadline: u64,
+    goal: Goal,
+    targets: Vec<Target>,
+    /// Own and received pointers, by id: the newest version of each.
+    found: BTreeMap<PointerId, FoundPointer>,
+    completeness: Completeness,
+}
+
+enum Goal {
+    Locate {
+        patient: PatientIdentifier,
+        only: Option<OrganizationId>,
+        locator: Option<(KeyEpoch, Locator)>,
+        cached: bool,
+    },
+    Read {
+        id: PointerId,
+    },
+}
+
+/// A node that is asked.
+struct Target {
+    organization: OrganizationId,
+    node: NodeId,
+    pages: usize,
+    ask: ContentHash,
+    waiting: bool,
+}
+
+impl Inquiry {
+    pub(super) fn wakeup(&self) -> u64 {
+        self.deadline
+    }
+
+    fn is_done(&self) -> bool {
+        self.targets.iter().all(|target| !target.waiting)
+    }
+}
+
+impl Core {
+    pub(super) fn start_locate(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ticket: Ticket,
+        request: LocateRequest,
+    ) {
+        let LocateRequest { patient, caller, deadline, custodian } = request;
+        let mut completeness = Completeness::default();
+        let member = custodian.as_ref().map(|ods| self.roster.member_by_ods(ods));
+        let only = match (member, custodian) {
+            (Some(Some(member)), _) => Some(member.organization),
+            (Some(None), Some(ods)) => {
+                completeness.add(Cause {
+                    kind: CauseKind::NotAMember,
+                    detail: format!("no member of this network has the ODS code {ods}"),
+                    organization: Some((ods, String::new())),
+                    since: None,
+                });
+                // Nobody has this id, so nobody will be asked.
+                Some(OrganizationId([0; 32]))
+            }
+            _ => None,
+        };
+        let epoch = self.roster.evaluators().key_epoch;
+        let cached = self.cache.find(epoch, &patient, turn.now.uptime).is_some();
+        let id = self.number();
+        let deadline = turn.now.uptime + deadline;
+        let inquiry = Inquiry {
+            ticket,
+            caller,
+            request: self.request_id(),
+            deadline,
+            goal: Goal::Locate { patient, only, locator: None, cached },
+            targets: Vec::new(),
+            found: BTreeMap::new(),
+            completeness,
+        };
+        self.inquiries.insert(id, inquiry);
+        if cached {
+            self.inquiry_blinded(turn, id, Ok(()));
+        } else {
+            let patients = vec![patient];
+            let purpose = EvaluatePurpose::Lookup;
+            self.start_blinding(turn, Waiter::Inquiry(id), patients, purpose, deadline);
+        }
+    }
+
+    /// The locator is in the cache now, or cannot be had.
+    pub(super) fn inquiry_blinded(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: u64,
+        result: Result<(), LocateError>,
+    ) {
+        let epoch = self.roster.evaluators().key_epoch;
+        let uptime = turn.now.uptime;
+        let Some(inquiry) = self.inquiries.get_mut(&id) else { return };
+        let Goal::Locate { patient, only, locator, .. } = &mut inquiry.goal else { return };
+        let found = self.cache.find(epoch, patient, uptime);
+        let (Some(found), Ok(())) = (found, &result) else {
+            let error =
+                result.err().unwrap_or(LocateError::Busy("the locator was lost; try again"));
+            let inquiry = self.inquiries.remove(&id).expect("looked up above");
+            return turn.answer(inquiry.ticket, LocalReply::Locate(Err(error)));
+        };
+        *locator = Some((epoch, found));
+        let (only, locator) = (*only, found);
+        let mut completeness = std::mem::take(&mut inquiry.completeness);
+        self.note_excluded(only, &mut completeness);
+        let mut candidates =
+            self.candidates(&locator, epoch, only, turn.now.unix, &mut completeness);
+        if candidates.len() > TARGETS_MAX {
+            warn!(candidates = candidates.len(), "far too many digests say maybe");
+            for left_out in candidates.drain(TARGETS_MAX..) {
+                completeness.add(self.cause(
+                    CauseKind::Unreachable,
+                    &left_out.organization,
+                    "was not asked: too many organizations may hold records",
+                ));
+            }
+        }
+        let own = self.own_pointers(turn, epoch, &locator, only);
+        let Some(inquiry) = self.inquiries.get_mut(&id) else { return };
+        inquiry.completeness = completeness;
+        match own {
+            Ok(own) => inquiry.found = own,
+            Err(fault) => {
+                error!(%fault, "own pointers could not be read");
+                let inquiry = self.inquiries.remove(&id).expect("looked up above");
+                let error = LocateError::Storage(fault.to_string());
+                return turn.answer(inquiry.ticket, LocalReply::Locate(Err(error)));
+            }
+        }
+        let subject = AskSubject::Locator { key_epoch: epoch, locator, after: None };
+        self.ask_all(turn, id, &candidates, &subject);
+    }
+
+    pub(super) fn start_read(&mut self, turn: &mut Turn<'_>, ticket: Ticket, request: ReadRequest) {
+        let ReadRequest { id, caller, deadline } = request;
+        let Some(member) = self.roster.member_by_ods(&id.ods_code()) else {
+            return turn.answer(ticket, LocalReply::Read(Err(ReadError::NotFound(id))));
+        };
+        if self.served(&member.organization).is_some() {
+            match self.own_pointer(turn, &id) {
+                Ok(Some(found)) => return self.told_when_durable(turn, ticket, Ok(found)),
+                Err(fault) => {
+                    error!(%fault, "an own pointer could not be read");
+                    let error = ReadError::Storage(fault.to_string());
+                    return turn.answer(ticket, LocalReply::Read(Err(error)));
+                }
+                Ok(None) => {}
+            }
+        }
+        let organization = member.organization;
+        let (ods, name) = self.label(&organization);
+        if !self.roster.is_admitted(&organization) {
+            let reason = "it is suspended".to_owned();
+            let error = ReadError::HolderDown { ods, name, reason };
+            return turn.answer(ticket, LocalReply::Read(Err(error)));
+        }
+        let me = self.me.node;
+        let nodes = self.roster.member(&organization).map(|member| &member.nodes);
+        let candidates: Vec<Candidate> = nodes
+            .into_iter()
+            .flatten()
+            .filter(|node| node.node != me)
+            .map(|node| Candidate { organization, node: node.node })
+            .take(TARGETS_MAX)
+            .collect();
+        let number = self.number();
+        let inquiry = Inquiry {
+            ticket,
+            caller,
+            request: self.request_id(),
+            deadline: turn.now.uptime + deadline,
+            goal: Goal::Read { id: id.clone() },
+            targets: Vec::new(),
+            found: BTreeMap::new(),
+            completeness: Completeness::default(),
+        };
+        self.inquiries.insert(number, inquiry);
+        self.ask_all(turn, number, &candidates, &AskSubject::Pointer { id });
+    }
+
+    fn told_when_durable(
+        &self,
+        turn: &mut Turn<'_>,
+        ticket: Ticket,
+        result: Result<ReadPointer, ReadError>,
+    ) {
+        let reply = |result| Action::Answer { ticket, reply: LocalReply::Read(result) };
+        let fault = ReadError::Storage("its last change is not durable".to_owned());
+        turn.act(Action::Persist(Persist {
+            then: vec![reply(result)],
+            otherwise: vec![reply(Err(fault))],
+            ..Persist::default()
+        }));
+    }
+
+    fn ask_all(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: u64,
+        candidates: &[Candidate],
+        subject: &AskSubject,
+    ) {
+        for candidate in candidates {
+            let Candidate { organization, node } = *candidate;
+            let Some(inquiry) = self.inquiries.get_mut(&id) else { return };
+            let ask = ContentHash([0; 32]);
+            inquiry.targets.push(Target { organization, node, pages: 0, ask, waiting: true });
+            let target = inquiry.targets.len() - 1;
+            self.ask(turn, id, target, subject.clone());
+        }
+        self.finish_if_done(turn, id);
+    }
+
+    fn ask(&mut self, turn: &mut Turn<'_>, id: u64, at: usize, subject: AskSubject) {
+        let now = turn.now;
+        let asking = self.asking().organization;
+        let request = self.request_id();
+        let Some(inquiry) = self.inquiries.get_mut(&id) else { return };
+        let Target { organization, node, .. } = inquiry.targets[at];
+        let member = self.roster.member(&organization);
+        let record = member.and_then(|m| m.nodes.iter().find(|known| known.node == node));
+        let Some(peer) = record.and_then(|record| self.way_to(record, now.unix)) else {
+            let reason = "has no valid transport key in the roster";
+            return self.target_failed(id, at, CauseKind::Unreachable, reason);
+        };
+        let Some(inquiry) = self.inquiries.get_mut(&id) else { return };
+        let left = inquiry.deadline.saturating_sub(now.uptime).max(1);
+        let Caller { purpose, role, user } = inquiry.caller.clone();
+        let ask = Ask {
+            asked: organization,
+            asking,
+            subject,
+            purpose,
+            role,
+            user,
+            // The first ask carries the id that the asker's own record shows.
+            request: if at == 0 && inquiry.targets[at].pages == 0 {
+                inquiry.request
+            } else {
+                request
+            },
+            issued: now.unix,
+            expires: now.unix.plus(left.min(self.roster.parameters().request_life_max)),
+        };
+        let ask = sign(ask, &self.me.transport, &self.roster.network());
+        let target = &mut inquiry.targets[at];
+        target.ask = ask.hash();
+        target.pages += 1;
+        target.waiting = true;
+        let outstanding = Outstanding::Ask { inquiry: id, target: at };
+        self.send(turn, peer, Plane::Ask, ask.bytes().to_vec(), outstanding);
+    }
+
+    pub(super) fn on_answer(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: u64,
+        at: usize,
+        result: Result<Vec<u8>, RequestFailure>,
+    ) {
+        let Some(target) = self.inquiries.get_mut(&id).map(|inquiry| &mut inquiry.targets[at])
+        else {
+            return;
+        };
+        target.waiting = false;
+        let (organization, ask) = (target.organization, target.ask);
+        match result.map(|frame| self.read_answer(turn, &organization, &ask, &frame)) {
+            Err(failure) => {
+                self.target_failed(id, at, CauseKind::Unreachable, &failure.to_string());
+            }
+            Ok(Err(fault)) => {
+                let (ods, _) = self.label(&organization);
+                warn!(%ods, fault, "an answer is not used");
+                self.target_failed(id, at, CauseKind::AnswerRefused, &fault);
+            }
+            Ok(Ok(answer)) => self.take_answer(turn, id, at, &answer),
+        }
+        self.finish_if_done(turn, id);
+    }
+
+    /// Reads a reply and checks that it is that organization's answer to this very ask.
+    fn read_answer(
+        &self,
+        turn: &Turn<'_>,
+        organization: &OrganizationId,
+        ask: &ContentHash,
+        frame: &[u8],
+    ) -> Result<Verified<Answer>, String> {
+        let reply: Reply = codec::decode("reply", frame, limits::ANSWER_FRAME_BYTES_MAX)
+            .map_err(|error| error.to_string())?;
+        let bytes = match reply {
+            Reply::Statement(bytes) => bytes,
+            Reply::Refused(code) => return Err(code.sentence().to_owned()),
+        };
+        let answer = self
+            .roster
+            .verify::<Answer>(&bytes, ValidAt::Now(turn.now.unix))
+            .map_err(|error| format!("its answer: {error}"))?;
+        if answer.organization != *organization {
+            return Err("another organization answered in its place".to_owned());
+        }
+        if answer.ask != *ask {
+            return Err("its answer is to another ask".to_owned());
+        }
+        Ok(answer)
+    }
+
+    /// Takes over the pointers of an answer, each after its own checks, and asks for more.
+    fn take_answer(&mut self, turn: &mut Turn<'_>, id: u64, at: usize, answer: &Answer) {
+        let Some(inquiry) = self.inquiries.get(&id) else { return };
+        let organization = inquiry.targets[at].organization;
+        let (ods, _) = self.label(&organization);
+        let mut last: Option<PointerId> = None;
+        for bytes in answer.pointers.iter() {
+            let checked = self.check_pointer(turn, &self.inquiries[&id], &organization, bytes);
+            let pointer = checked.and_then(|pointer| match &last {
+                Some(last) if *last >= pointer.id => {
+                    Err("its pointers are out of order".to_owned())
+                }
+                _ => Ok(pointer),
+            });
+            match pointer {
+                Ok(pointer) => {
+                    last = Some(pointer.id.clone());
+                    let Some(inquiry) = self.inquiries.get_mut(&id) else { return };
+                    inquiry.keep(FoundPointer { pointer: pointer.into_body(), ods: ods.clone() });
+                }
+                Err(fault) => {
+                    warn!(%ods, fault, "a pointer is not used");
+                    self.target_failed(id, at, CauseKind::AnswerRefused, &fault);
+                    return;
+                }
+            }
+        }
+        if !answer.more {
+            return;
+        }
+        let Some(inquiry) = self.inquiries.get(&id) else { return };
+        let locator = match &inquiry.goal {
+            Goal::Locate { locator, .. } => *locator,
+            Goal::Read { .. } => None,
+        };
+        let fits = inquiry.targets[at].pages < PAGES_MAX;
+        match (last, locator) {
+            (Some(after), Some((key_epoch, locator))) if fits => {
+                let subject = AskSubject::Locator { key_epoch, locator, after: Some(after) };
+                self.ask(turn, id, at, subject);
+            }
+            _ => {
+                let reason = "holds more pointers than could be fetched";
+                self.target_failed(id, at, CauseKind::Truncated, reason);
+            }
+        }
+    }
+
+    /// The checks of DESIGN §3, step 6, on one pointer.
+    fn check_pointer(
+        &self,
+        turn: &Turn<'_>,
+        inquiry: &Inquiry,
+        organization: &OrganizationId,
+        bytes: &[u8],
+    ) -> Result<Verified<Pointer>, String> {
+        let pointer = self
+            .roster
+            .verify::<Pointer>(bytes, ValidAt::Issue)
+            .map_err(|error| format!("one of its pointers: {error}"))?;
+        if pointer.organization != *organization {
+            return Err("it passed off another organization's pointer".to_owned());
+        }
+        let skew = self.roster.parameters().clock_skew_max;
+        if pointer.issued > turn.now.unix.plus(skew) {
+            return Err("one of its pointers is from the future: compare clocks".to_owned());
+        }
+        match &inquiry.goal {
+            Goal::Locate { locator, .. } => {
+                if *locator != Some((pointer.key_epoch, pointer.locator)) {
+                    return Err("one of its pointers is of another patient".to_owned());
+                }
+                if pointer.state == PointerState::Tombstone {
+                    return Err("it answered with a deleted pointer".to_owned());
+                }
+            }
+            Goal::Read { id } => {
+                if pointer.id != *id {
+                    return Err("it answered with another pointer".to_owned());
+                }
+            }
+        }
+        Ok(pointer)
+    }
+
+    fn target_failed(&mut self, id: u64, at: usize, kind: CauseKind, reason: &str) {
+        let Some(inquiry) = self.inquiries.get_mut(&id) else { return };
+        inquiry.targets[at].waiting = false;
+        let organization = inquiry.targets[at].organization;
+        let cause = self.cause(kind, &organization, reason);
+        if let Some(inquiry) = self.inquiries.get_mut(&id) {
+            inquiry.completeness.add(cause);
+        }
+    }
+
+    /// Tells what is there by now of every inquiry whose time has run out.
+    pub(super) fn expire_inquiries(&mut self, turn: &mut Turn<'_>) {
+        let uptime = turn.now.uptime;
+        let due: Vec<u64> = self
+            .inquiries
+            .iter()
+            .filter(|(_, inquiry)| inquiry.deadline <= uptime && !inquiry.targets.is_empty())
+            .map(|(id, _)| *id)
+            .collect();
+        for id in due {
+            let waiting: Vec<usize> = self.inquiries[&id]
+                .targets
+                .iter()
+                .enumerate()
+                .filter(|(_, target)| target.waiting)
+                .map(|(at, _)| at)
+                .collect();
+            for at in waiting {
+                self.target_failed(id, at, CauseKind::Unreachable, "did not answer in time");
+            }
+            self.finish_if_done(turn, id);
+        }
+    }
+
+    fn finish_if_done(&mut self, turn: &mut Turn<'_>, id: u64) {
+        let Some(inquiry) = self.inquiries.get(&id).filter(|inquiry| inquiry.is_done()) else {
+            return;
+        };
+        let disclosure = self.asker_record(turn, inquiry);
+        let inquiry = self.inquiries.remove(&id).expect("looked up above");
+        let ticket = inquiry.ticket;
+        let unrecorded = "the disclosure log cannot be written";
+        let (reply, otherwise) = match inquiry.goal {
+            Goal::Locate { cached, .. } => (
+                LocalReply::Locate(Ok(Located {
+                    pointers: inquiry.found.into_values().collect(),
+                    completeness: inquiry.completeness,
+                    asked: inquiry.targets.len(),
+                    cached,
+                })),
+                LocalReply::Locate(Err(LocateError::Storage(unrecorded.to_owned()))),
+            ),
+            Goal::Read { id } => (
+                LocalReply::Read(read_result(id, inquiry.found, &inquiry.completeness)),
+                LocalReply::Read(Err(ReadError::Storage(unrecorded.to_owned()))),
+            ),
+        };
+        turn.act(Action::Persist(Persist {
+            disclosure: Some(disclosure),
+            then: vec![Action::Answer { ticket, reply }],
+            otherwise: vec![Action::Answer { ticket, reply: otherwise }],
+            ..Persist::default()
+        }));
+    }
+
+    fn asker_record(&self, turn: &Turn<'_>, inquiry: &Inquiry) -> DisclosureRecord {
+        let mut completeness = inquiry.completeness.word().to_owned();
+        for cause in inquiry.completeness.causes() {
+            let ods = cause.organization.as_ref().map_or("-", |(ods, _)| ods.as_str());
+            let note = format!("; {} {ods}", cause.kind.code());
+            if completeness.len() + note.len() > COMPLETENESS_BYTES_MAX - 4 {
+                completeness.push_str("; …");
+                break;
+            }
+            completeness.push_str(&note);
+        }
+        let asked = inquiry.targets.iter().map(|t| self.label(&t.organization).0.to_string());
+        DisclosureRecord {
+            time: turn.now.unix,
+            role: DisclosureRole::Asker,
+            request: inquiry.request.to_string(),
+            asking: self.asking().ods.to_string(),
+            asked: asked.take(ASKED_MAX).collect(),
+            purpose: inquiry.caller.purpose.to_string(),
+            user: inquiry.caller.user.to_string(),
+            user_role: inquiry.caller.role.to_string(),
+            outcome: match inquiry.goal {
+                Goal::Locate { .. } => "located",
+                Goal::Read { .. } => "read",
+            }
+            .to_owned(),
+            pointers: inquiry.found.keys().take(POINTERS_MAX).map(ToString::to_string).collect(),
+            completeness: Some(completeness),
+        }
+    }
+
+    /// What this node itself holds for a locator.
+    fn own_pointers(
+        &self,
+        turn: &Turn<'_>,
+        epoch: KeyEpoch,
+        locator: &Locator,
+        only: Option<OrganizationId>,
+    ) -> Result<BTreeMap<PointerId, FoundPointer>, RowError> {
+        let mut found = BTreeMap::new();
+        let served = self.me.served.iter();
+        for served in served.filter(|s| only.is_none_or(|o| o == s.organization)) {
+            let prefix = rows::index_prefix(&served.organization, epoch, locator);
+            let mut after: Option<Vec<u8>> = None;
+            loop {
+                let page = limits::POINTERS_PER_ANSWER_MAX;
+                let index = turn.store.scan(&prefix, after.as_deref(), page)?;
+                let Some((last, _)) = index.last() else { break };
+                after = Some(last.clone());
+                for (key, _) in &index {
+                    let id = rows::index_pointer(key)?;
+                    let row = PointerRow::read(turn.store, &id)?;
+                    let pointer = row.ok_or(RowError::Damaged("index"))?.pointer()?;
+                    found.insert(id, FoundPointer { pointer, ods: served.ods.clone() });
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn own_pointer(
+        &self,
+        turn: &Turn<'_>,
+        id: &PointerId,
+    ) -> Result<Option<ReadPointer>, RowError> {
+        let Some(row) = PointerRow::read(turn.store, id)? else { return Ok(None) };
+        let pointer = row.pointer()?;
+        let subject = Some(row.patient(id, &self.me.storage)?);
+        let (ods, _) = self.label(&pointer.organization);
+        Ok(Some(ReadPointer { found: FoundPointer { pointer, ods }, subject }))
+    }
+
+    /// Causes that concern every inquiry: suspended members, a wrong clock.
+    fn note_excluded(&self, only: Option<OrganizationId>, completeness: &mut Completeness) {
+        let suspended = self
+            .roster
+            .members()
+            .filter(|member| member.standing == Standing::Suspended)
+            .filter(|member| only.is_none_or(|o| o == member.organization));
+        for member in suspended {
+            completeness.add(self.cause(
+                CauseKind::Suspended,
+                &member.organization,
+                "is suspended and was not asked",
+            ));
+        }
+        if self.clock_is_wrong() {
+            completeness.add(Cause {
+                kind: CauseKind::ClockWrong,
+                organization: None,
+                since: None,
+                detail: "this node's clock differs from its peers' by more than the network allows"
+                    .to_owned(),
+            });
+        }
+    }
+
+    fn cause(&self, kind: CauseKind, organization: &OrganizationId, reason: &str) -> Cause {
+        let (ods, name) = self.label(organization);
+        let detail = format!("{name} ({ods}): {reason}");
+        Cause { kind, organization: Some((ods, name)), since: None, detail }
+    }
+}
+
+impl Inquiry {
+    /// Keeps the newest version of each pointer: two nodes of one organization may both hold it.
+    fn keep(&mut self, found: FoundPointer) {
+        let known = self.found.get(&found.pointer.id);
+        if known.is_none_or(|known| known.pointer.version < found.pointer.version) {
+            self.found.insert(found.pointer.id.clone(), found);
+        }
+    }
+}
+
+/// A pointer that was found is shown; if none was, the holder either has none or could not say.
+fn read_result(
+    id: PointerId,
+    mut found: BTreeMap<PointerId, FoundPointer>,
+    completeness: &Completeness,
+) -> Result<ReadPointer, ReadError> {
+    if let Some(found) = found.remove(&id) {
+        return Ok(ReadPointer { found, subject: None });
+    }
+    match completeness.causes().first() {
+        None => Err(ReadError::NotFound(id)),
+        Some(cause) => {
+            let (ods, name) = cause.organization.clone().unwrap_or((id.ods_code(), String::new()));
+            Err(ReadError::HolderDown { ods, name, reason: cause.detail.clone() })
+        }
+    }
+}

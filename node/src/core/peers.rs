@@ -1,0 +1,219 @@
+//! To whom to be connected, how they regard us, and whether our clock agrees with theirs.
+
+use std::collections::BTreeMap;
+
+use signpost_protocol::{
+    PublicKey, Timestamp,
+    codec::{self, Bounded},
+    hello::{HelloAnswer, HelloRequest, Regard, VERSIONS},
+    limits,
+    roster::Standing,
+};
+use tracing::{debug, info, warn};
+
+use super::{Core, Outstanding, Turn, event::Action};
+use crate::network::{InboundId, Plane, RequestFailure};
+
+/// Connections that a node holds open by itself: gossip needs about six neighbours, and the most
+/// frequent partners of a trust are about twenty. Others are dialled when they are to be asked.
+const CONNECTIONS_TARGET: usize = 32;
+/// Milliseconds before a failed dial is repeated: doubled with every failure ...
+const BACK_OFF_MIN: u64 = 500;
+/// ... up to this, so that a node that comes back is found within half a minute, always.
+const BACK_OFF_MAX: u64 = 30_000;
+
+/// The peers that matter now.
+#[derive(Default)]
+pub(super) struct Peers {
+    pub(super) connected: BTreeMap<PublicKey, Connected>,
+    unreachable: BTreeMap<PublicKey, Unreachable>,
+}
+
+/// A connected member.
+#[derive(Default)]
+pub(super) struct Connected {
+    /// Its clock minus ours, in milliseconds.
+    clock_offset: Option<i64>,
+}
+
+struct Unreachable {
+    failures: u32,
+    retry_at: u64,
+}
+
+impl Peers {
+    /// The median of the connected peers' clocks minus ours, in milliseconds.
+    pub(super) fn clock_offset(&self) -> Option<i64> {
+        let mut offsets: Vec<i64> =
+            self.connected.values().filter_map(|p| p.clock_offset).collect();
+        offsets.sort_unstable();
+        offsets.get(offsets.len() / 2).copied()
+    }
+
+    pub(super) fn is_connected(&self, peer: &PublicKey) -> bool {
+        self.connected.contains_key(peer)
+    }
+}
+
+impl Core {
+    pub(super) fn on_connected(&mut self, turn: &mut Turn<'_>, peer: PublicKey) {
+        self.peers.unreachable.remove(&peer);
+        self.peers.connected.insert(peer, Connected::default());
+        self.say_hello(turn, peer);
+        self.compare_heads(turn, peer);
+        self.pump_fetches(turn);
+    }
+
+    pub(super) fn on_disconnected(&mut self, peer: &PublicKey) {
+        self.peers.connected.remove(peer);
+    }
+
+    pub(super) fn on_dial_failed(&mut self, turn: &Turn<'_>, peer: PublicKey, reason: String) {
+        let entry =
+            self.peers.unreachable.entry(peer).or_insert(Unreachable { failures: 0, retry_at: 0 });
+        entry.failures = entry.failures.saturating_add(1);
+        let wait = BACK_OFF_MIN.saturating_mul(1 << entry.failures.min(10)).min(BACK_OFF_MAX);
+        entry.retry_at = turn.now.uptime + wait;
+        if entry.failures == 1 {
+            info!(
+                ?peer,
+                reason, "a member's node cannot be reached; trying again from time to time"
+            );
+        }
+    }
+
+    /// Whether this node's clock differs from its peers' by more than the network allows.
+    pub(super) fn clock_is_wrong(&self) -> bool {
+        let max = self.roster.parameters().clock_skew_max;
+        self.peers.clock_offset().is_some_and(|offset| offset.unsigned_abs() > max)
+    }
+
+    /// The transport key by which to reach one node: a connected one before any other.
+    pub(super) fn way_to(
+        &self,
+        node: &signpost_keys::MemberNode,
+        now: Timestamp,
+    ) -> Option<PublicKey> {
+        node.transport_keys(now)
+            .find(|key| self.peers.is_connected(key))
+            .or_else(|| node.transport_keys(now).next())
+    }
+
+    pub(super) fn maintain_connections(&mut self, turn: &mut Turn<'_>) {
+        let now = turn.now;
+        let own = self.me.transport.public();
+        let mut room = CONNECTIONS_TARGET.saturating_sub(self.peers.connected.len());
+        // Every node begins at another place of the ring, so that nobody is everybody's neighbour.
+        let keys: BTreeMap<PublicKey, ()> = self
+            .roster
+            .admitted()
+            .flat_map(|member| &member.nodes)
+            .filter_map(|node| Some((self.way_to(node, now.unix)?, ())))
+            .collect();
+        let ring = keys.range(own..).chain(keys.range(..own)).map(|(key, ())| *key);
+        for key in ring.filter(|key| *key != own) {
+            if room == 0 {
+                break;
+            }
+            if self.peers.is_connected(&key) {
+                continue;
+            }
+            let due = self.peers.unreachable.get(&key).is_none_or(|u| u.retry_at <= now.uptime);
+            if due {
+                turn.act(Action::Connect(key));
+                room -= 1;
+            }
+        }
+    }
+
+    fn say_hello(&mut self, turn: &mut Turn<'_>, peer: PublicKey) {
+        let hello = HelloRequest {
+            versions: versions(),
+            network: self.roster.network(),
+            now: turn.now.unix,
+        };
+        let sent = turn.now.unix;
+        let frame = codec::encode(&hello);
+        self.send(turn, peer, Plane::Hello, frame, Outstanding::Hello { sent });
+    }
+
+    /// Tells anybody, also a stranger, how we regard them, and nothing else.
+    pub(super) fn on_hello(
+        &mut self,
+        turn: &mut Turn<'_>,
+        peer: PublicKey,
+        id: InboundId,
+        frame: &[u8],
+    ) {
+        let hello: HelloRequest = match codec::decode("hello", frame, limits::HELLO_FRAME_BYTES_MAX)
+        {
+            Ok(hello) => hello,
+            Err(error) => {
+                debug!(?peer, %error, "unreadable hello");
+                return turn.act(Action::Refuse { id });
+            }
+        };
+        let now = turn.now.unix;
+        let regard = if hello.network != self.roster.network() {
+            Regard::OtherNetwork
+        } else if !hello.versions.iter().any(|version| VERSIONS.contains(version)) {
+            Regard::Version
+        } else if !self.roster.organizations_of_peer(&peer, now).is_empty() {
+            if hello.now.distance(now) > self.roster.parameters().clock_skew_max {
+                Regard::Clock
+            } else {
+                Regard::Member
+            }
+        } else if self.is_suspended_peer(&peer) {
+            Regard::Suspended
+        } else {
+            Regard::Stranger
+        };
+        if regard != Regard::Member {
+            info!(?peer, ?regard, "told a peer why it is refused");
+        }
+        turn.reply(id, &HelloAnswer { regard, versions: versions(), now });
+    }
+
+    pub(super) fn on_hello_answer(
+        &mut self,
+        turn: &mut Turn<'_>,
+        peer: PublicKey,
+        sent: Timestamp,
+        result: Result<Vec<u8>, RequestFailure>,
+    ) {
+        let answer = match &result {
+            Ok(frame) => {
+                codec::decode::<HelloAnswer>("hello answer", frame, limits::HELLO_FRAME_BYTES_MAX)
+            }
+            Err(failure) => return debug!(?peer, %failure, "no answer to hello"),
+        };
+        match answer {
+            Err(error) => warn!(?peer, %error, "unreadable answer to hello"),
+            Ok(HelloAnswer { regard, now, .. }) => {
+                if regard != Regard::Member {
+                    warn!(?peer, ?regard, "a member's node does not regard this node as a member");
+                }
+                // Half the round trip has passed since the peer read its clock.
+                let ours = sent.0.midpoint(turn.now.unix.0);
+                let offset = i128::from(now.0) - i128::from(ours);
+                if let Some(connected) = self.peers.connected.get_mut(&peer) {
+                    connected.clock_offset =
+                        Some(offset.clamp(i64::MIN.into(), i64::MAX.into()) as i64);
+                }
+            }
+        }
+    }
+
+    fn is_suspended_peer(&self, peer: &PublicKey) -> bool {
+        self.roster
+            .members()
+            .filter(|member| member.standing == Standing::Suspended)
+            .flat_map(|member| &member.nodes)
+            .any(|node| node.transport.iter().any(|(key, _, _)| key == peer))
+    }
+}
+
+fn versions() -> Bounded<u16, { limits::VERSIONS_MAX }> {
+    Bounded::new(VERSIONS.to_vec()).expect("there are few versions")
+}

@@ -1,0 +1,89 @@
+//! Requests seen before are refused.
+//!
+//! A request is bound to the connection of the peer that signed it, so only that peer could
+//! replay it; the guard keeps it from making us disclose and record twice. It is kept in memory:
+//! a request from before a restart has been answered or has expired.
+
+use std::collections::{BTreeSet, HashSet};
+
+use signpost_protocol::{OrganizationId, RequestId, Timestamp};
+
+/// Requests remembered at once: 30 s at over 1,500 a second.
+pub(super) const REPLAYS_MAX: usize = 50_000;
+
+/// What a guard thinks of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Not seen before; remembered from now on.
+    New,
+    /// Seen before.
+    Before,
+    /// There is no room to remember it, so it cannot be let through.
+    Full,
+}
+
+/// Remembers requests until they expire.
+#[derive(Default)]
+pub(super) struct ReplayGuard {
+    seen: HashSet<(OrganizationId, RequestId)>,
+    by_expiry: BTreeSet<(Timestamp, OrganizationId, RequestId)>,
+}
+
+impl ReplayGuard {
+    /// Checks and remembers one request, void after `forget_at`.
+    pub(super) fn check(
+        &mut self,
+        asking: OrganizationId,
+        request: RequestId,
+        forget_at: Timestamp,
+        now: Timestamp,
+    ) -> Seen {
+        while let Some(first) = self.by_expiry.first().copied().filter(|(at, ..)| *at < now) {
+            self.by_expiry.remove(&first);
+            self.seen.remove(&(first.1, first.2));
+        }
+        if self.seen.contains(&(asking, request)) {
+            return Seen::Before;
+        }
+        if self.seen.len() >= REPLAYS_MAX {
+            return Seen::Full;
+        }
+        self.seen.insert((asking, request));
+        self.by_expiry.insert((forget_at, asking, request));
+        Seen::New
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ORGANIZATION: OrganizationId = OrganizationId([1; 32]);
+
+    #[test]
+    fn a_request_passes_once_until_it_is_forgotten() {
+        let mut guard = ReplayGuard::default();
+        let (request, until) = (RequestId([1; 16]), Timestamp(100));
+        assert_eq!(guard.check(ORGANIZATION, request, until, Timestamp(1)), Seen::New);
+        assert_eq!(guard.check(ORGANIZATION, request, until, Timestamp(100)), Seen::Before);
+        let other = OrganizationId([2; 32]);
+        assert_eq!(guard.check(other, request, until, Timestamp(100)), Seen::New);
+        assert_eq!(guard.check(ORGANIZATION, request, until, Timestamp(101)), Seen::New);
+    }
+
+    #[test]
+    fn a_full_guard_lets_nothing_through() {
+        let mut guard = ReplayGuard::default();
+        let id = |n: usize| {
+            let mut id = [0; 16];
+            id[..8].copy_from_slice(&(n as u64).to_be_bytes());
+            RequestId(id)
+        };
+        for n in 0..REPLAYS_MAX {
+            assert_eq!(guard.check(ORGANIZATION, id(n), Timestamp(9), Timestamp(1)), Seen::New);
+        }
+        let next = id(REPLAYS_MAX);
+        assert_eq!(guard.check(ORGANIZATION, next, Timestamp(9), Timestamp(1)), Seen::Full);
+        assert_eq!(guard.check(ORGANIZATION, next, Timestamp(20), Timestamp(10)), Seen::New);
+    }
+}

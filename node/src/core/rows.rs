@@ -1,0 +1,251 @@
+//! What the store holds: the layout of keys and the rows that are the node's own.
+//!
+//! One ordered map, a tag byte first:
+//!
+//! | key | row |
+//! |---|---|
+//! | `p` pointer id | [`PointerRow`]: the newest version, with its sealed subject |
+//! | `v` pointer id 0x00 version (u64 BE) | an older version's signed bytes, for audit |
+//! | `l` organization, key epoch (u32 BE), locator, pointer id | index by patient; the row is [`LISTED`] or [`UNLISTED`] |
+//! | `c` organization | number of pointers that are not deleted (u64 BE) |
+//! | `o` organization | [`OwnHeadRow`] |
+//! | `h` organization, node | another node's signed digest head: a cache |
+
+use minicbor::{Decode, Encode};
+use signpost_keys::{StorageKey, Verified, sealing};
+use signpost_protocol::{
+    KeyEpoch, Locator, NodeId, OrganizationId, PatientIdentifier, Pointer, PointerId,
+    codec::{self, ByteString},
+    limits,
+    patient::IdentifierSystem,
+    statement::{Body as _, Envelope},
+};
+
+use crate::store::{Store, StoreError};
+
+/// Row of the index for a pointer that counts in the digest.
+pub const LISTED: [u8; 1] = [1];
+/// Row of the index for a pointer that does not.
+pub const UNLISTED: [u8; 1] = [0];
+
+/// System name, a separator and ten digits, sealed.
+const SEALED_SUBJECT_BYTES_MAX: usize = 32 + sealing::OVERHEAD_BYTES;
+const ROW_BYTES_MAX: usize = limits::POINTER_BYTES_MAX + SEALED_SUBJECT_BYTES_MAX + 16;
+
+/// A pointer as its holder keeps it.
+#[derive(Clone, Debug, Encode, Decode)]
+#[cbor(map)]
+pub struct PointerRow {
+    /// The signed pointer.
+    #[n(0)]
+    pub statement: ByteString<{ limits::POINTER_BYTES_MAX }>,
+    /// The patient, sealed for this pointer id.
+    #[n(1)]
+    pub subject: ByteString<SEALED_SUBJECT_BYTES_MAX>,
+}
+
+/// A row cannot be read: the store is damaged, or the key of this node was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RowError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A row does not decode.
+    #[error("a stored {0} is damaged: restore the node from its back-up")]
+    Damaged(&'static str),
+}
+
+impl PointerRow {
+    /// Puts a signed pointer and its patient together.
+    pub fn new(
+        pointer: &Verified<Pointer>,
+        patient: &PatientIdentifier,
+        key: &StorageKey,
+        rng: &mut impl rand_core::CryptoRng,
+    ) -> Self {
+        let plain = format!("{}\0{}", patient.system().name(), patient.expose_digits());
+        let sealed = key.seal(pointer.id.as_str().as_bytes(), plain.as_bytes(), rng);
+        Self {
+            statement: ByteString::new(pointer.bytes().to_vec())
+                .expect("a signed pointer is within its cap: the resource's cap leaves room"),
+            subject: ByteString::new(sealed).expect("the longest system name fits"),
+        }
+    }
+
+    /// The row of `id`, if there is one.
+    ///
+    /// # Errors
+    /// When the store fails or the row is damaged.
+    pub fn read(store: &dyn Store, id: &PointerId) -> Result<Option<Self>, RowError> {
+        store.get(&pointer_key(id))?.map(|bytes| Self::decode(&bytes)).transpose()
+    }
+
+    /// Reads a row.
+    ///
+    /// # Errors
+    /// When the bytes are damaged.
+    pub fn decode(bytes: &[u8]) -> Result<Self, RowError> {
+        codec::decode("row", bytes, ROW_BYTES_MAX).map_err(|_| RowError::Damaged("pointer"))
+    }
+
+    /// The row's bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+
+    /// The pointer. Its signature is this node's own and is checked by whoever receives it.
+    ///
+    /// # Errors
+    /// When the row is damaged.
+    pub fn pointer(&self) -> Result<Pointer, RowError> {
+        Envelope::parse(Pointer::KIND, &self.statement, Pointer::BYTES_MAX)
+            .and_then(|envelope| envelope.body())
+            .map_err(|_| RowError::Damaged("pointer"))
+    }
+
+    /// The patient.
+    ///
+    /// # Errors
+    /// When the row is damaged, or was sealed with another key.
+    pub fn patient(&self, id: &PointerId, key: &StorageKey) -> Result<PatientIdentifier, RowError> {
+        let damaged = RowError::Damaged("subject");
+        let Ok(plain) = key.open(id.as_str().as_bytes(), &self.subject) else {
+            return Err(damaged);
+        };
+        std::str::from_utf8(&plain)
+            .ok()
+            .and_then(|text| text.split_once('\0'))
+            .and_then(|(name, digits)| {
+                PatientIdentifier::parse(IdentifierSystem::from_name(name)?, digits).ok()
+            })
+            .ok_or(damaged)
+    }
+}
+
+/// The digest head that this node last made for an organization.
+#[derive(Clone, Debug, Encode, Decode)]
+#[cbor(map)]
+pub struct OwnHeadRow {
+    /// The signed head.
+    #[n(0)]
+    pub head: ByteString<{ limits::DIGEST_HEAD_BYTES_MAX }>,
+}
+
+impl OwnHeadRow {
+    /// The row of `organization`, if there is one.
+    ///
+    /// # Errors
+    /// When the store fails or the row is damaged.
+    pub fn read(
+        store: &dyn Store,
+        organization: &OrganizationId,
+    ) -> Result<Option<Self>, RowError> {
+        let bytes = store.get(&own_head_key(organization))?;
+        bytes
+            .map(|bytes| codec::decode("row", &bytes, limits::DIGEST_HEAD_BYTES_MAX + 16))
+            .transpose()
+            .map_err(|_| RowError::Damaged("digest head"))
+    }
+}
+
+/// The number of pointers of `organization` that are not deleted.
+///
+/// # Errors
+/// When the store fails or the row is damaged.
+pub fn read_count(store: &dyn Store, organization: &OrganizationId) -> Result<u64, RowError> {
+    let Some(bytes) = store.get(&count_key(organization))? else { return Ok(0) };
+    bytes.try_into().map(u64::from_be_bytes).map_err(|_| RowError::Damaged("count"))
+}
+
+/// Key of a [`PointerRow`].
+#[must_use]
+pub fn pointer_key(id: &PointerId) -> Vec<u8> {
+    [b"p", id.as_str().as_bytes()].concat()
+}
+
+/// Key of an older version.
+#[must_use]
+pub fn version_key(id: &PointerId, version: u64) -> Vec<u8> {
+    [b"v", id.as_str().as_bytes(), b"\0", &version.to_be_bytes()].concat()
+}
+
+/// Prefix of the index rows of an organization in one key epoch.
+#[must_use]
+pub fn index_epoch_prefix(organization: &OrganizationId, epoch: KeyEpoch) -> Vec<u8> {
+    [b"l", &organization.as_bytes()[..], &epoch.0.to_be_bytes()].concat()
+}
+
+/// Prefix of the index rows of one patient.
+#[must_use]
+pub fn index_prefix(organization: &OrganizationId, epoch: KeyEpoch, locator: &Locator) -> Vec<u8> {
+    [&index_epoch_prefix(organization, epoch)[..], locator.as_bytes()].concat()
+}
+
+/// Key of an index row.
+#[must_use]
+pub fn index_key(pointer: &Pointer) -> Vec<u8> {
+    let prefix = index_prefix(&pointer.organization, pointer.key_epoch, &pointer.locator);
+    [&prefix, pointer.id.as_str().as_bytes()].concat()
+}
+
+/// The pointer id at the end of an index key.
+///
+/// # Errors
+/// When the key is damaged.
+pub fn index_pointer(key: &[u8]) -> Result<PointerId, RowError> {
+    const PREFIX: usize = 1 + OrganizationId::LENGTH + 4 + 32;
+    key.get(PREFIX..)
+        .and_then(|id| std::str::from_utf8(id).ok()?.parse().ok())
+        .ok_or(RowError::Damaged("index"))
+}
+
+/// The locator inside an index key.
+///
+/// # Errors
+/// When the key is damaged.
+pub fn index_locator(key: &[u8]) -> Result<Locator, RowError> {
+    const START: usize = 1 + OrganizationId::LENGTH + 4;
+    key.get(START..START + 32)
+        .and_then(|bytes| bytes.try_into().ok())
+        .map(Locator)
+        .ok_or(RowError::Damaged("index"))
+}
+
+/// Key of the count of pointers.
+#[must_use]
+pub fn count_key(organization: &OrganizationId) -> Vec<u8> {
+    [b"c", &organization.as_bytes()[..]].concat()
+}
+
+/// Key of an [`OwnHeadRow`].
+#[must_use]
+pub fn own_head_key(organization: &OrganizationId) -> Vec<u8> {
+    [b"o", &organization.as_bytes()[..]].concat()
+}
+
+/// Prefix of the cached heads of other nodes.
+pub const HEADS_PREFIX: &[u8] = b"h";
+
+/// Key of a cached head.
+#[must_use]
+pub fn head_key(organization: &OrganizationId, node: &NodeId) -> Vec<u8> {
+    [HEADS_PREFIX, &organization.as_bytes()[..], node.as_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_key_gives_back_its_parts() {
+        let (organization, locator) = (OrganizationId([1; 32]), Locator([2; 32]));
+        let prefix = index_prefix(&organization, KeyEpoch(3), &locator);
+        let key = [&prefix[..], b"RX1-7"].concat();
+        assert_eq!(index_pointer(&key).unwrap().as_str(), "RX1-7");
+        assert_eq!(index_locator(&key).unwrap(), locator);
+        assert!(index_pointer(&prefix).is_err());
+        assert!(index_locator(&key[..40]).is_err());
+    }
+}

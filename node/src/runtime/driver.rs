@@ -1,0 +1,197 @@
+//! The core's thread: gives the core its events, one at a time, and carries out what it decides.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{mpsc, watch};
+use tracing::error;
+
+use super::{
+    filters::Build,
+    outgoing::Outgoing,
+    workers::{BlobJob, FilterWork},
+};
+use crate::{
+    core::{Action, Core, Event, Now, Persist, Ticket},
+    digests::Blobs,
+    handle::LocalCall,
+    network::NetworkEvent,
+    store::{Committer, DisclosureLog, Store},
+};
+
+/// What leaves once a write is durable, and what leaves instead when it cannot be made so.
+pub(super) struct Continuation {
+    pub(super) then: Vec<Action>,
+    pub(super) otherwise: Vec<Action>,
+}
+
+/// Everything that the core's loop needs.
+pub(super) struct Driver {
+    pub(super) core: Core,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) disclosures: Arc<DisclosureLog>,
+    pub(super) committer: Committer<Continuation>,
+    pub(super) blobs: Arc<Blobs>,
+    pub(super) outgoing: Outgoing,
+    pub(super) blob_jobs: mpsc::Sender<BlobJob>,
+    pub(super) filter_jobs: mpsc::Sender<FilterWork>,
+    /// Jobs that found no room; one for each part of a digest that the core wants at the most.
+    pub(super) blobs_waiting: VecDeque<BlobJob>,
+    pub(super) filters_waiting: VecDeque<FilterWork>,
+    pub(super) started: Instant,
+    pub(super) next_ticket: u64,
+    /// Set when the node cannot go on.
+    pub(super) fault: Arc<watch::Sender<Option<String>>>,
+}
+
+/// What the loop waits for.
+pub(super) struct Inputs {
+    pub(super) network: mpsc::Receiver<NetworkEvent>,
+    pub(super) calls: mpsc::Receiver<LocalCall>,
+    pub(super) done: mpsc::Receiver<Event>,
+    pub(super) stop: watch::Receiver<bool>,
+}
+
+impl Driver {
+    /// Runs until told to stop, the network ends, or nothing can be made durable any more.
+    pub(super) async fn run(mut self, mut inputs: Inputs) {
+        let mut fault = self.fault.subscribe();
+        match self.core.start(self.now(), &*self.store) {
+            Ok(actions) => self.carry_out(actions).await,
+            Err(error) => return self.fail(error.to_string()),
+        }
+        loop {
+            let wakeup = self.started + Duration::from_millis(self.core.next_wakeup());
+            let event = tokio::select! {
+                // Finishing what was begun comes before taking on more.
+                biased;
+                _ = inputs.stop.changed() => return,
+                _ = fault.changed() => return,
+                Ok(permit) = self.blob_jobs.reserve(), if !self.blobs_waiting.is_empty() => {
+                    permit.send(self.blobs_waiting.pop_front().expect("checked in the guard"));
+                    continue;
+                }
+                Ok(permit) = self.filter_jobs.reserve(), if !self.filters_waiting.is_empty() => {
+                    permit.send(self.filters_waiting.pop_front().expect("checked in the guard"));
+                    continue;
+                }
+                event = inputs.done.recv() => event,
+                event = inputs.network.recv() => match event {
+                    Some(event) => core_event(event),
+                    None => return self.fail("the network has stopped".to_owned()),
+                },
+                call = inputs.calls.recv() => match call {
+                    Some(call) => Some(self.local_event(call)),
+                    // The node itself has a handle: it is gone.
+                    None => return,
+                },
+                () = tokio::time::sleep_until(wakeup.into()) => None,
+            };
+            let now = self.now();
+            let actions = self.core.handle(event.unwrap_or(Event::Tick), now, &*self.store);
+            self.carry_out(actions).await;
+        }
+    }
+
+    fn now(&self) -> Now {
+        let uptime = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Now { unix: super::wall_clock(), uptime }
+    }
+
+    fn local_event(&mut self, call: LocalCall) -> Event {
+        self.next_ticket += 1;
+        let ticket = Ticket(self.next_ticket);
+        self.outgoing.expect(ticket, call.reply);
+        Event::Local { ticket, request: call.request }
+    }
+
+    async fn carry_out(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            let Some(action) = self.outgoing.send(action).await else { continue };
+            match action {
+                Action::Persist(persist) => self.persist(persist).await,
+                Action::KeepBlob(bytes) => {
+                    // Small, and on disk before the head that names it can leave.
+                    if let Err(error) = self.blobs.put(&bytes) {
+                        error!(%error, "a change list could not be kept on disk");
+                    }
+                }
+                Action::LoadBlob(hash) => self.blobs_waiting.push_back(BlobJob::Load(hash)),
+                Action::StoreBlob { hash, bytes } => {
+                    self.blobs_waiting.push_back(BlobJob::Store { hash, bytes });
+                }
+                Action::ServeBlob { id, hash, offset } => {
+                    self.blobs_waiting.push_back(BlobJob::Serve { id, hash, offset });
+                }
+                Action::RetainBlobs(named) => self.blobs_waiting.push_back(BlobJob::Retain(named)),
+                Action::BuildFilter { organization, key_epoch, class_max, salt, seed } => {
+                    let build = Build { organization, key_epoch, class_max, salt, seed };
+                    self.filters_waiting.push_back(FilterWork::Build(build));
+                }
+                Action::AuditFilter(job) => {
+                    self.filters_waiting.push_back(FilterWork::Audit(job));
+                }
+                _ => unreachable!("every action that leaves the node has left"),
+            }
+        }
+    }
+
+    /// Applies writes at once, so that the next decision sees them, and hands what relies on them
+    /// to the committer.
+    async fn persist(&mut self, persist: Persist) {
+        let Persist { batches, disclosure, then, otherwise } = persist;
+        if let Err(fault) = self.apply(&batches, disclosure) {
+            for action in otherwise {
+                self.outgoing.send(action).await;
+            }
+            return self.fail(fault);
+        }
+        if self.committer.submit(Continuation { then, otherwise }).is_err() {
+            self.fail("the thread that makes writes durable has stopped".to_owned());
+        }
+    }
+
+    fn apply(
+        &self,
+        batches: &[crate::store::Batch],
+        disclosure: Option<crate::store::DisclosureRecord>,
+    ) -> Result<(), String> {
+        for batch in batches {
+            self.store.apply(batch).map_err(|error| error.to_string())?;
+        }
+        disclosure
+            .map_or(Ok(()), |record| self.disclosures.append(&record))
+            .map_err(|error| error.to_string())
+    }
+
+    /// Ends the node: what is on disk is no longer known, so nothing more may rely on it.
+    fn fail(&self, fault: String) {
+        error!(fault, "the node cannot go on");
+        self.fault.send_replace(Some(fault));
+    }
+}
+
+fn core_event(event: NetworkEvent) -> Option<Event> {
+    match event {
+        NetworkEvent::Connected { peer, member: true, .. } => Some(Event::Connected { peer }),
+        NetworkEvent::Disconnected { peer, member: true } => Some(Event::Disconnected { peer }),
+        NetworkEvent::DialFailed { peer, reason } => Some(Event::DialFailed { peer, reason }),
+        NetworkEvent::Request { peer, plane, id, frame } => {
+            Some(Event::Request { peer, plane, id, frame })
+        }
+        NetworkEvent::Response { token, peer, result } => {
+            Some(Event::Response { token, peer, result })
+        }
+        NetworkEvent::Gossip { id, via, frame, .. } => Some(Event::Gossip { id, via, frame }),
+        NetworkEvent::ListenFailed { addresses, reason } => {
+            error!(?addresses, reason, "no longer listening for other nodes");
+            None
+        }
+        NetworkEvent::Listening { .. }
+        | NetworkEvent::Connected { .. }
+        | NetworkEvent::Disconnected { .. } => None,
+    }
+}

@@ -1,0 +1,383 @@
+//! A running node: the core on a thread of its own, and the shells around it.
+//!
+//! | thread or task | does |
+//! |---|---|
+//! | `signpost-core` | [`crate::core::Core`], one event at a time; applies writes |
+//! | `committer` | makes writes durable in groups, then lets out what waited for them |
+//! | `signpost-blobs`, `signpost-filters` | disk work on digests |
+//! | network task | libp2p |
+//! | API tasks | HTTP |
+
+mod driver;
+mod filters;
+mod outgoing;
+mod workers;
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    thread::JoinHandle,
+    time::Instant,
+};
+
+use signpost_keys::{Roster, StorageKey};
+use signpost_protocol::Timestamp;
+use tokio::{net::TcpListener, sync::{mpsc, watch}, task::JoinHandle as Task};
+use tracing::{info, warn};
+use zeroize::Zeroizing;
+
+use self::{
+    driver::{Continuation, Driver, Inputs},
+    outgoing::Outgoing,
+};
+use crate::{
+    api,
+    config::Config,
+    core::{Core, Me, Policy, Served},
+    digests::Blobs,
+    handle::NodeHandle,
+    network::{
+        self, FrameTap, Multiaddr, NetworkConfig, NetworkError, NetworkEvent, NetworkHandle,
+        Transport,
+    },
+    setup::Identity,
+    store::{Committer, DisclosureLog, MemoryStore, SledStore, Store, StoreError},
+};
+
+/// Results of disk work on their way to the core.
+const DONE_MAX: usize = 256;
+
+/// Why a node does not run, or stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// The store or the disclosure log cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// The API's address cannot be listened on.
+    #[error("cannot listen for clinical systems on {address}: {source}")]
+    Api {
+        /// As configured.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A value in the configuration cannot be used.
+    #[error("the configuration's {key}: {reason}")]
+    Config {
+        /// Which.
+        key: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// The system refuses a thread or a directory.
+    #[error("cannot start: {0}")]
+    Start(#[from] std::io::Error),
+    /// The node stopped because it could not go on.
+    #[error("the node stopped: {0}")]
+    Stopped(String),
+}
+
+/// What a node needs to run. [`NodeOptions::new`] fits a node's directory; the rest is for tests
+/// and embedding programs.
+pub struct NodeOptions {
+    identity: Identity,
+    store: Option<Arc<dyn Store>>,
+    transport: Transport,
+    tap: Option<FrameTap>,
+}
+
+impl NodeOptions {
+    /// The node that lives in `identity`'s directory.
+    #[must_use]
+    pub fn new(identity: Identity) -> Self {
+        Self { identity, store: None, transport: Transport::Tcp, tap: None }
+    }
+
+    /// Keeps pointers in `store` instead of the directory's own.
+    #[must_use]
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// Keeps pointers in memory: they are gone when the node stops.
+    #[must_use]
+    pub fn in_memory(self) -> Self {
+        self.store(Arc::new(MemoryStore::new()))
+    }
+
+    /// Connects by other means than TCP.
+    #[must_use]
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.transport = transport;
+        self
+    }
+
+    /// Shows every frame to `tap`.
+    #[must_use]
+    pub fn tap(mut self, tap: FrameTap) -> Self {
+        self.tap = Some(tap);
+        self
+    }
+}
+
+impl fmt::Debug for NodeOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeOptions").field("dir", &self.identity.dir).finish_non_exhaustive()
+    }
+}
+
+/// A running node. Dropping it stops it; [`Node::shutdown`] also waits.
+pub struct Node {
+    handle: NodeHandle,
+    api_address: SocketAddr,
+    peer_addresses: Vec<String>,
+    stop: watch::Sender<bool>,
+    fault: watch::Receiver<Option<String>>,
+    core: Option<JoinHandle<()>>,
+    api: Option<Task<std::io::Result<()>>>,
+    network: NetworkHandle,
+}
+
+impl Node {
+    /// Starts a node: opens its store, listens for peers and clinical systems, begins to connect.
+    ///
+    /// # Errors
+    /// When something it needs is not to be had; nothing is left running then.
+    pub async fn spawn(options: NodeOptions) -> Result<Self, NodeError> {
+        let NodeOptions { identity, store, transport, tap } = options;
+        let Identity {
+            roster, organization, ods, name, node, pointer, transport: transport_key, storage,
+            evaluator_share, api_token, config, dir, ..
+        } = identity;
+        let roster = Arc::new(roster);
+        let store = match store {
+            Some(store) => store,
+            None => open_store(&dir, &config)?,
+        };
+        let disclosures = Arc::new(DisclosureLog::open(dir.join("disclosures"))?);
+        let blobs = Arc::new(Blobs::open(&dir.join("digests"))?);
+        let address = config.api.listen;
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|source| NodeError::Api { address, source })?;
+        let api_address = listener.local_addr()?;
+        let transport_secret = transport_key.expose_seed();
+        let (network, mut network_events) = network::spawn(NetworkConfig {
+            transport_secret,
+            network: roster.network(),
+            transport,
+            listen: listen_addresses(&config)?,
+            members: members(&roster),
+            tap,
+            request_timeout: None,
+        })?;
+        let peer_addresses = first_addresses(&mut network_events, config.peer.listen.len()).await;
+        let (done_sender, done) = mpsc::channel(DONE_MAX);
+        let outgoing = Outgoing::new(network.clone());
+        let (fault_sender, fault) = watch::channel(None);
+        let fault_sender = Arc::new(fault_sender);
+        let committer = {
+            let (store, disclosures) = (store.clone(), disclosures.clone());
+            let (outgoing, fault) = (outgoing.clone(), fault_sender.clone());
+            Committer::spawn(
+                move || {
+                    store.flush()?;
+                    disclosures.sync()
+                },
+                move |outcome: crate::store::Outcome<Continuation>| {
+                    let Continuation { then, otherwise } = outcome.item;
+                    let actions = match outcome.result {
+                        Ok(()) => then,
+                        Err(error) => {
+                            fault.send_replace(Some(error.to_string()));
+                            otherwise
+                        }
+                    };
+                    for action in actions {
+                        futures::executor::block_on(outgoing.send(action));
+                    }
+                },
+            )?
+        };
+        let blob_jobs = workers::blobs(blobs.clone(), network.clone(), done_sender.clone())?;
+        let filter_jobs = workers::filters(store.clone(), blobs.clone(), done_sender)?;
+        let mut seed = Zeroizing::new([0; 32]);
+        getrandom::fill(&mut *seed).map_err(|error| NodeError::Start(error.into()))?;
+        let me = Me {
+            node,
+            transport: transport_key,
+            served: vec![Served { organization, ods: ods.clone(), name: name.clone(), pointer }],
+            share: evaluator_share,
+            storage: StorageKey::new(storage),
+        };
+        let policy = Policy { purposes: config.disclosure.purposes.clone() };
+        let driver = Driver {
+            core: Core::new(me, roster, policy, *seed),
+            store,
+            disclosures,
+            committer,
+            blobs,
+            outgoing,
+            blob_jobs,
+            filter_jobs,
+            blobs_waiting: VecDeque::new(),
+            filters_waiting: VecDeque::new(),
+            started: Instant::now(),
+            next_ticket: 0,
+            fault: fault_sender,
+        };
+        let (handle, calls) = NodeHandle::channel();
+        let (stop, stopped) = watch::channel(false);
+        let inputs = Inputs { network: network_events, calls, done, stop: stopped.clone() };
+        let core = std::thread::Builder::new().name("signpost-core".to_owned()).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+            match runtime {
+                Ok(runtime) => runtime.block_on(driver.run(inputs)),
+                Err(error) => driver.fail(error.to_string()),
+            }
+        })?;
+        let state = api::ApiState::new(handle.clone(), &api_token, &config.api);
+        let api = tokio::spawn(api::serve(listener, api::router(state), async move {
+            let mut stopped = stopped;
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+        }));
+        info!(%ods, name, api = %api_address, peer = ?peer_addresses, "the node is running");
+        Ok(Self {
+            handle,
+            api_address,
+            peer_addresses,
+            stop,
+            fault,
+            core: Some(core),
+            api: Some(api),
+            network,
+        })
+    }
+
+    /// How to ask the node things from within this process.
+    #[must_use]
+    pub fn handle(&self) -> NodeHandle {
+        self.handle.clone()
+    }
+
+    /// Where clinical systems reach it.
+    #[must_use]
+    pub const fn api_address(&self) -> SocketAddr {
+        self.api_address
+    }
+
+    /// Where other nodes reach it, as multiaddrs without the peer id.
+    #[must_use]
+    pub fn peer_addresses(&self) -> Vec<String> {
+        self.peer_addresses.clone()
+    }
+
+    /// Waits until the node stops by itself because it cannot go on.
+    ///
+    /// # Errors
+    /// Always ends in one: the reason.
+    pub async fn stopped(&self) -> Result<(), NodeError> {
+        let mut fault = self.fault.clone();
+        match fault.wait_for(Option::is_some).await {
+            Ok(fault) => Err(NodeError::Stopped(fault.clone().unwrap_or_default())),
+            Err(_) => Err(NodeError::Stopped("its core has ended".to_owned())),
+        }
+    }
+
+    /// Stops taking requests, makes durable what was begun, and closes all connections.
+    pub async fn shutdown(mut self) {
+        self.stop.send_replace(true);
+        if let Some(api) = self.api.take()
+            && let Err(error) = api.await
+        {
+            warn!(%error, "the API did not stop cleanly");
+        }
+        if let Some(core) = self.core.take() {
+            // Joining blocks while the committer drains; do so away from the async tasks.
+            let joined = tokio::task::spawn_blocking(move || core.join()).await;
+            if !matches!(joined, Ok(Ok(()))) {
+                warn!("the core did not stop cleanly");
+            }
+        }
+        self.network.shutdown().await;
+        info!("the node has stopped");
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("api", &self.api_address).finish_non_exhaustive()
+    }
+}
+
+fn open_store(dir: &std::path::Path, config: &Config) -> Result<Arc<dyn Store>, NodeError> {
+    let path: PathBuf = dir.join("store");
+    let cache_bytes = config.store.cache_mib * 1024 * 1024;
+    Ok(Arc::new(SledStore::open(path, cache_bytes)?))
+}
+
+fn listen_addresses(config: &Config) -> Result<Vec<Multiaddr>, NodeError> {
+    let parse = |text: &String| {
+        text.parse().map_err(|error| NodeError::Config {
+            key: "peer.listen",
+            reason: format!("{text} is no multiaddr: {error}"),
+        })
+    };
+    config.peer.listen.iter().map(parse).collect()
+}
+
+/// Every node of every admitted member, by each of its transport keys; whether a key is valid at
+/// the moment is checked with every message.
+fn members(roster: &Roster) -> Vec<network::Member> {
+    roster
+        .admitted()
+        .flat_map(|member| &member.nodes)
+        .flat_map(|node| {
+            let addresses: Vec<Multiaddr> =
+                node.addresses.iter().filter_map(|address| address.parse().ok()).collect();
+            node.transport
+                .iter()
+                .map(move |(key, _, _)| network::Member { key: *key, addresses: addresses.clone() })
+        })
+        .collect()
+}
+
+/// The addresses that the network reports first, one for each that was configured (more when one
+/// means every interface). Listening has begun already; only the ports are waited for.
+async fn first_addresses(
+    events: &mut mpsc::Receiver<NetworkEvent>,
+    configured: usize,
+) -> Vec<String> {
+    let mut addresses = Vec::new();
+    while addresses.len() < configured {
+        match events.recv().await {
+            Some(NetworkEvent::Listening { address }) => addresses.push(address.to_string()),
+            Some(NetworkEvent::ListenFailed { .. }) | None => break,
+            Some(_) => {}
+        }
+    }
+    addresses
+}
+
+/// The instant as the wall clock has it.
+#[must_use]
+pub fn wall_clock() -> Timestamp {
+    let unix = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp(u64::try_from(unix.as_millis()).unwrap_or(u64::MAX))
+}

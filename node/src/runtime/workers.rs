@@ -1,0 +1,130 @@
+//! Threads for work on disk that the core must not wait for: blobs, and the building of filters.
+
+use std::{collections::HashSet, sync::Arc, thread};
+
+use futures::executor::block_on;
+use signpost_protocol::{
+    ContentHash,
+    codec::{self, ByteString},
+    digest::DigestsAnswer,
+    limits,
+};
+use tokio::sync::mpsc;
+use tracing::error;
+
+use super::filters::{self, Build};
+use crate::{
+    core::{Event, FilterJob},
+    digests::Blobs,
+    network::{InboundId, NetworkCommand, NetworkHandle},
+    store::Store,
+};
+
+/// Jobs on their way to a worker. What finds no room waits with the core's loop, which has at most
+/// one job for every part of a digest that it wants.
+pub(super) const JOBS_MAX: usize = 64;
+
+/// Something to do with blobs.
+pub(super) enum BlobJob {
+    Load(ContentHash),
+    Store { hash: ContentHash, bytes: Vec<u8> },
+    Serve { id: InboundId, hash: ContentHash, offset: u64 },
+    Retain(HashSet<ContentHash>),
+}
+
+/// Something to do with own filters.
+pub(super) enum FilterWork {
+    Build(Build),
+    Audit(FilterJob),
+}
+
+/// Starts the thread that keeps, finds and serves blobs.
+pub(super) fn blobs(
+    blobs: Arc<Blobs>,
+    network: NetworkHandle,
+    events: mpsc::Sender<Event>,
+) -> std::io::Result<mpsc::Sender<BlobJob>> {
+    let (sender, mut jobs) = mpsc::channel(JOBS_MAX);
+    thread::Builder::new().name("signpost-blobs".to_owned()).spawn(move || {
+        while let Some(job) = jobs.blocking_recv() {
+            let event = match job {
+                BlobJob::Load(hash) => Some(Event::Blob { hash, bytes: load(&blobs, &hash) }),
+                BlobJob::Store { hash, bytes } => {
+                    // The bytes came from a peer: they count only under the hash asked for.
+                    let fits = ContentHash::of(&bytes) == hash;
+                    let kept = fits.then(|| keep(&blobs, &bytes)).flatten();
+                    Some(Event::Blob { hash, bytes: kept.and_then(|hash| load(&blobs, &hash)) })
+                }
+                BlobJob::Serve { id, hash, offset } => {
+                    let frame = codec::encode(&piece(&blobs, &hash, offset));
+                    // An error means that the node is stopping.
+                    let _ = block_on(network.send(NetworkCommand::Reply { id, frame }));
+                    None
+                }
+                BlobJob::Retain(named) => {
+                    if let Err(error) = blobs.retain(&named) {
+                        error!(%error, "unused parts of digests could not be removed");
+                    }
+                    None
+                }
+            };
+            if event.is_some_and(|event| events.blocking_send(event).is_err()) {
+                return;
+            }
+        }
+    })?;
+    Ok(sender)
+}
+
+/// Starts the thread that builds and audits own filters.
+pub(super) fn filters(
+    store: Arc<dyn Store>,
+    blobs: Arc<Blobs>,
+    events: mpsc::Sender<Event>,
+) -> std::io::Result<mpsc::Sender<FilterWork>> {
+    let (sender, mut jobs) = mpsc::channel(JOBS_MAX);
+    thread::Builder::new().name("signpost-filters".to_owned()).spawn(move || {
+        while let Some(job) = jobs.blocking_recv() {
+            let event = match job {
+                FilterWork::Build(build) => Event::FilterBuilt {
+                    organization: build.organization,
+                    result: filters::build(&build, &*store, &blobs),
+                },
+                FilterWork::Audit(job) => Event::FilterAudited {
+                    organization: job.organization,
+                    result: filters::audit(&job, &*store),
+                },
+            };
+            if events.blocking_send(event).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok(sender)
+}
+
+fn load(blobs: &Blobs, hash: &ContentHash) -> Option<crate::digests::SharedBytes> {
+    blobs.map(hash).unwrap_or_else(|error| {
+        error!(%error, "a part of a digest could not be read");
+        None
+    })
+}
+
+fn keep(blobs: &Blobs, bytes: &[u8]) -> Option<ContentHash> {
+    blobs
+        .put(bytes)
+        .inspect_err(|error| error!(%error, "a part of a digest could not be kept on disk"))
+        .ok()
+}
+
+fn piece(blobs: &Blobs, hash: &ContentHash, offset: u64) -> DigestsAnswer {
+    match blobs.read_range(hash, offset, limits::BLOB_PIECE_BYTES_MAX) {
+        Ok(bytes) => {
+            bytes.and_then(ByteString::new).map_or(DigestsAnswer::NotFound, DigestsAnswer::Blob)
+        }
+        Err(error) => {
+            error!(%error, "a part of a digest could not be read");
+            DigestsAnswer::NotFound
+        }
+    }
+}
