@@ -10,7 +10,6 @@ use tokio::sync::{mpsc, watch};
 use tracing::error;
 
 use super::{
-    filters::Build,
     outgoing::Outgoing,
     workers::{BlobJob, FilterWork},
 };
@@ -127,8 +126,7 @@ impl Driver {
                     self.blobs_waiting.push_back(BlobJob::Serve { id, hash, offset });
                 }
                 Action::RetainBlobs(named) => self.blobs_waiting.push_back(BlobJob::Retain(named)),
-                Action::BuildFilter { organization, key_epoch, class_max, salt, seed } => {
-                    let build = Build { organization, key_epoch, class_max, salt, seed };
+                Action::BuildFilter(build) => {
                     self.filters_waiting.push_back(FilterWork::Build(build));
                 }
                 Action::AuditFilter(job) => {

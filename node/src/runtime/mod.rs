@@ -9,7 +9,6 @@
 //! | API tasks | HTTP |
 
 mod driver;
-mod filters;
 mod outgoing;
 mod workers;
 
