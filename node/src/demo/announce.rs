@@ -96,9 +96,8 @@ pub(super) fn invitation(
     }
     let _ = write!(
         page,
-        "\nA node that you stop stays down until you start it. {} has all of this.\nCtrl-C stops the nodes that this program started{}.",
-        dir.join(FEDERATION_FILE).display(),
-        ""
+        "\nA node that you stop stays down until you start it. {} has all of this.\nCtrl-C stops all; a node that you started by hand, you also stop by hand.",
+        dir.join(FEDERATION_FILE).display()
     );
     page
 }

@@ -205,7 +205,9 @@ impl LookUp {
             _ => {}
         };
         match body.get("entry").and_then(Value::as_array) {
-            Some(entries) => entries.iter().filter_map(|entry| entry.get("resource")).for_each(take),
+            Some(entries) => {
+                entries.iter().filter_map(|entry| entry.get("resource")).for_each(take)
+            }
             None => take(body),
         }
         let total = body.get("total").and_then(Value::as_u64);
@@ -248,25 +250,28 @@ mod tests {
         let patient = PatientIdentifier::parse(IdentifierSystem::NhsNumber, "9990000018").unwrap();
         let path = Client::search_path(&patient);
         assert!(path.ends_with("%2Fnhs%2Dnumber%7C9990000018"), "{path}");
-        assert!(path.starts_with("/fhir/R4/DocumentReference?subject:identifier=https%3A"), "{path}");
+        assert!(
+            path.starts_with("/fhir/R4/DocumentReference?subject:identifier=https%3A"),
+            "{path}"
+        );
     }
 
     #[test]
     fn a_partial_bundle_is_understood() {
         let body = json!({
-            "resourceType": "Bundle", "type": "searchset", "total": 1,
-            "entry": [
-                {"resource": {
-                    "resourceType": "DocumentReference", "id": "RZ1-a",
-                    "type": {"coding": [{"display": "Summary record"}]},
-                    "custodian": {"identifier": {"value": "RZ1"}},
-                    "subject": {"identifier": {"value": "9990000018"}}},
-                 "search": {"mode": "match"}},
-                {"resource": {"resourceType": "OperationOutcome", "issue": [
-                    {"severity": "warning", "code": "incomplete", "diagnostics": "RZ2 is silent"},
-                    {"severity": "warning", "code": "incomplete", "details": {"text": "RZ3 is late"}}]},
-                 "search": {"mode": "outcome"}}
-            ]});
+        "resourceType": "Bundle", "type": "searchset", "total": 1,
+        "entry": [
+            {"resource": {
+                "resourceType": "DocumentReference", "id": "RZ1-a",
+                "type": {"coding": [{"display": "Summary record"}]},
+                "custodian": {"identifier": {"value": "RZ1"}},
+                "subject": {"identifier": {"value": "9990000018"}}},
+             "search": {"mode": "match"}},
+            {"resource": {"resourceType": "OperationOutcome", "issue": [
+                {"severity": "warning", "code": "incomplete", "diagnostics": "RZ2 is silent"},
+                {"severity": "warning", "code": "incomplete", "details": {"text": "RZ3 is late"}}]},
+             "search": {"mode": "outcome"}}
+        ]});
         let look_up = LookUp::new(200, "partial".to_owned(), &body, Duration::ZERO);
         assert_eq!(look_up.holdings(), Holdings::from([("RZ1".into(), ["RZ1-a".into()].into())]));
         assert_eq!(look_up.issues, ["RZ2 is silent", "RZ3 is late"]);

@@ -78,8 +78,7 @@ impl Interrupt {
             if left.is_zero() {
                 return Ok(());
             }
-            raised =
-                self.0.1.wait_timeout(raised, left).unwrap_or_else(PoisonError::into_inner).0;
+            raised = self.0.1.wait_timeout(raised, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }

@@ -10,7 +10,7 @@ use super::{
     federation::{Federation, Node},
     interrupt::Interrupt,
     report::Shown,
-    trial::{asker, differences, faults, spaced},
+    trial::{self, differences, spaced},
     truth::{Case, Survey},
 };
 
@@ -78,7 +78,7 @@ pub(super) fn run(
         }
     };
     let recovered_seconds = started.elapsed().as_secs_f64();
-    let after = super::trial::faults(case, &up_again)
+    let after = trial::faults(case, &up_again)
         .into_iter()
         .map(|fault| format!("after the restart, {}: {fault}", spaced(&case.patient)));
     let node = &federation.nodes()[victim];
@@ -117,8 +117,10 @@ fn scene<'a>(
 
 fn look_up(nodes: &[Node], at: usize, case: &Case) -> anyhow::Result<(LookUp, Shown)> {
     let node = &nodes[at];
-    let look_up =
-        node.client().look_up(&case.patient).with_context(|| format!("asking at {}", node.ods()))?;
+    let look_up = node
+        .client()
+        .look_up(&case.patient)
+        .with_context(|| format!("asking at {}", node.ods()))?;
     let shown = Shown::new(nodes, &case.patient, node, &look_up);
     Ok((look_up, shown))
 }

@@ -43,8 +43,9 @@ pub(super) fn choose(names: &[&str], base: Option<u16>) -> anyhow::Result<Vec<Po
                     "port {wanted} is taken; the {what} of {name} needs it. Choose another --port-base, or leave it out to use free ports"
                 ),
                 Err(error) => {
-                    return Err(error)
-                        .with_context(|| format!("cannot use port {wanted} for the {what} of {name}"));
+                    return Err(error).with_context(|| {
+                        format!("cannot use port {wanted} for the {what} of {name}")
+                    });
                 }
             };
             let port = listener.local_addr().context("cannot learn a port's number")?.port();
@@ -81,7 +82,8 @@ mod tests {
             }
         };
         let error = choose(&["RZ1"], Some(base)).unwrap_err().to_string();
-        for part in [&format!("port {} is taken", base + 1), "peer connections of RZ1", "--port-base"]
+        for part in
+            [&format!("port {} is taken", base + 1), "peer connections of RZ1", "--port-base"]
         {
             assert!(error.contains(part), "{error}");
         }

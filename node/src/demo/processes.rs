@@ -38,11 +38,7 @@ impl Process {
     ///
     /// # Errors
     /// When the log cannot be opened or the program not started.
-    pub(super) fn start(
-        program: &Path,
-        arguments: &[&OsStr],
-        log: &Path,
-    ) -> io::Result<Self> {
+    pub(super) fn start(program: &Path, arguments: &[&OsStr], log: &Path) -> io::Result<Self> {
         let output = OpenOptions::new().create(true).append(true).open(log)?;
         let errors = output.try_clone()?;
         let mut child = Command::new(program)

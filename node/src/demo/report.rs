@@ -244,7 +244,10 @@ impl Report {
                 outage.up_again.render(&mut page);
             }
             None => {
-                let _ = writeln!(page, "  Not shown: it takes another node to ask, and a patient who is known to the one that is down.");
+                let _ = writeln!(
+                    page,
+                    "  Not shown: it takes another node to ask, and a patient who is known to the one that is down."
+                );
             }
         }
 

@@ -113,9 +113,8 @@ pub(super) fn run(
                 format!("{}, asked at {}: {fault}", spaced(&case.patient), asker.ods())
             }));
             // A holder had the locator evaluated when it imported.
-            let fresh = !again
-                && !case.truth.contains_key(asker.ods())
-                && !known.contains(&case.patient);
+            let fresh =
+                !again && !case.truth.contains_key(asker.ods()) && !known.contains(&case.patient);
             if fresh {
                 new.push(look_up.took);
             } else if again {
@@ -139,7 +138,7 @@ fn examples(cases: &[Case]) -> HashSet<usize> {
 }
 
 /// Who asks: organizations in turn, preferably one that holds nothing of the patient.
-pub(super) fn asker<'a>(nodes: &'a [Node], case: &Case, turn: usize) -> &'a Node {
+fn asker<'a>(nodes: &'a [Node], case: &Case, turn: usize) -> &'a Node {
     let in_turn = || (0..nodes.len()).map(|step| &nodes[(turn + step) % nodes.len()]);
     in_turn()
         .find(|node| !case.truth.contains_key(node.ods()))
@@ -169,7 +168,8 @@ pub(super) fn differences(expected: &Holdings, case: &Case, look_up: &LookUp) ->
             .map(|(ods, id)| format!("{id} ({ods})"))
             .collect::<Vec<_>>()
     };
-    for (ids, what) in [(surplus(expected, &found), "lacks"), (surplus(&found, expected), "has too much")]
+    for (ids, what) in
+        [(surplus(expected, &found), "lacks"), (surplus(&found, expected), "has too much")]
     {
         if !ids.is_empty() {
             faults.push(format!("{what} {}", ids.join(", ")));

@@ -132,8 +132,7 @@ mod tests {
     }
 
     fn surveyed(organizations: usize, patients: u32) -> (Population, Survey, TruthFile) {
-        let population =
-            Population::new(7, Organization::invent(organizations), patients).unwrap();
+        let population = Population::new(7, Organization::invent(organizations), patients).unwrap();
         let (mut bytes, mut ticks) = (Vec::new(), 0);
         let survey = survey(&population, &mut bytes, || ticks += 1).unwrap();
         assert_eq!(ticks, patients);

@@ -100,7 +100,10 @@ fn take(dir: &Path) -> anyhow::Result<File> {
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            bail!("a demonstration is running in {}: stop it, or choose another --dir", dir.display())
+            bail!(
+                "a demonstration is running in {}: stop it, or choose another --dir",
+                dir.display()
+            )
         }
         Err(TryLockError::Error(error)) => {
             return Err(error).with_context(|| format!("cannot lock {}", marker.display()));
