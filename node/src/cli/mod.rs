@@ -18,13 +18,11 @@ mod run;
 mod status;
 mod text;
 
-use std::{
-    ffi::OsString,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+
+use crate::demo;
 
 /// Exit code of a command that did its work in part: lines refused, or a partial result.
 const PARTLY: u8 = 3;
@@ -70,6 +68,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Confirms that everything was sent again after the node was restored from a back-up.
     ConfirmRestored(status::ConfirmRestoredArgs),
+    /// Shows a whole federation on this machine, each node a process, with synthetic patients.
+    Demo(demo::Args),
 }
 
 /// The whole program.
@@ -83,13 +83,19 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let dir = directory(arguments.dir, std::env::var_os(DIRECTORY_VARIABLE));
-    command(&arguments.command, &dir, arguments.json)
-        .unwrap_or_else(|error| error::report(&error, arguments.json))
+    let Arguments { dir, json, command } = arguments;
+    run_command(command, dir, json).unwrap_or_else(|error| error::report(&error, json))
 }
 
-fn command(command: &Command, dir: &Path, json: bool) -> anyhow::Result<ExitCode> {
-    match command {
+fn run_command(command: Command, dir: Option<PathBuf>, json: bool) -> anyhow::Result<ExitCode> {
+    // A demonstration lives in a directory of its own, never in that of a real node.
+    if let Command::Demo(mut args) = command {
+        args.dir = args.dir.or(dir);
+        return demo::command(args, json);
+    }
+    let dir = &directory(dir, std::env::var_os(DIRECTORY_VARIABLE));
+    match &command {
+        Command::Demo(_) => unreachable!("left above"),
         Command::Init(args) => init::command(dir, args, json),
         Command::Run(args) => run::command(dir, args, json),
         Command::Import(args) => import::command(dir, args, json),
