@@ -10,7 +10,7 @@ use signpost_protocol::{IdentifierSystem, PatientIdentifier, limits};
 use super::{
     PARTLY,
     client::{Client, Reply},
-    text::{printable, table},
+    text::{print, printable, table},
 };
 
 /// Arguments of `signpost locate`.
@@ -60,11 +60,7 @@ pub(super) fn command(dir: &Path, args: &Args, json: bool) -> anyhow::Result<Exi
         &headers,
     )?;
     let complete = is_complete(&reply);
-    if json {
-        println!("{}", reply.body);
-    } else {
-        print!("{}", report(&reply.json()?, complete));
-    }
+    print(&if json { reply.body } else { report(&reply.json()?, complete) })?;
     Ok(if complete { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
 }
 
