@@ -25,8 +25,8 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  signpost init --ods RX1 --name 'Leeds Community Healthcare'
-  signpost --dir /var/lib/signpost init --ods RX1 --name 'Leeds Community Healthcare' \\
+  signpost init --ods RX1 --name 'Harrowgate Vale Community Health'
+  signpost --dir /var/lib/signpost init --ods RX1 --name 'Harrowgate Vale Community Health' \\
       --peer-address /dns4/signpost.leeds.example/tcp/7701 --api 127.0.0.1:7700")]
 pub(super) struct Args {
     /// The organization's ODS code.
@@ -131,7 +131,7 @@ mod tests {
         let dir = parent.path().join("node");
         let args = Args {
             ods: "RX1".parse().unwrap(),
-            name: "Leeds".to_owned(),
+            name: "Harrow".to_owned(),
             peer_address: "/ip4/127.0.0.1/tcp/7701".to_owned(),
             api: "127.0.0.1:7700".parse().unwrap(),
         };

@@ -147,7 +147,7 @@ mod tests {
             {"search": {"mode": "match"}, "resource": {
                 "resourceType": "DocumentReference", "id": "RX1-7", "meta": {"versionId": "2"},
                 "type": {"coding": [{"code": "736253002", "display": "Crisis plan"}]},
-                "custodian": {"identifier": {"value": "RX1"}, "display": "Leeds\u{1b}[2J"},
+                "custodian": {"identifier": {"value": "RX1"}, "display": "Harrow\u{1b}[2J"},
                 "content": [{"attachment": {"url": "https://rx1.example/7"}}]}},
             {"search": {"mode": "match"}, "resource": {"id": "RX2-1"}},
             {"search": {"mode": "outcome"}, "resource": {"resourceType": "OperationOutcome", "issue": [
@@ -160,7 +160,7 @@ mod tests {
         let text = report(&bundle(), false);
         let expected = "\
 ORGANIZATION  NAME       TYPE         ID     VERSION  URL
-RX1           Leeds\u{fffd}[2J  Crisis plan  RX1-7  2        https://rx1.example/7
+RX1           Harrow\u{fffd}[2J  Crisis plan  RX1-7  2        https://rx1.example/7
 -             -          -            RX2-1  -        -
 
 2 records were found. The result is PARTIAL: there may be more.

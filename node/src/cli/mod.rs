@@ -36,7 +36,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done in part.
 
 Examples:
   signpost demo
-  signpost init --ods RX1 --name 'Leeds Community Healthcare'
+  signpost init --ods RX1 --name 'Harrowgate Vale Community Health'
   signpost run
   signpost import pointers.ndjson.gz
   signpost locate 9990000018")]

@@ -121,7 +121,7 @@ mod tests {
             network: "00112233".to_owned(),
             serves: vec![ServedStatus {
                 ods: "RX1".to_owned(),
-                name: "Leeds".to_owned(),
+                name: "Harrow".to_owned(),
                 organization: "aabbccdd".to_owned(),
                 pointers: 12,
                 digest_version: Some(3),
@@ -155,7 +155,7 @@ ready       NO
 notice      too few evaluators
 network     Trial
             0011 2233
-serves      RX1 Leeds
+serves      RX1 Harrow
             12 pointers, digest version 3
             aabb ccdd
 evaluators  1 of 2 connected (RX1), 2 needed
