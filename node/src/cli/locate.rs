@@ -159,9 +159,9 @@ mod tests {
     fn a_partial_result_says_so_and_why() {
         let text = report(&bundle(), false);
         let expected = "\
-ORGANIZATION  NAME       TYPE         ID     VERSION  URL
+ORGANIZATION  NAME        TYPE         ID     VERSION  URL
 RX1           Harrow\u{fffd}[2J  Crisis plan  RX1-7  2        https://rx1.example/7
--             -          -            RX2-1  -        -
+-             -           -            RX2-1  -        -
 
 2 records were found. The result is PARTIAL: there may be more.
   - York (RX3) could not be reached
