@@ -2,8 +2,11 @@
 
 use std::process::ExitCode;
 
-use super::{client::ClientError, text::printable};
-use crate::setup::SetupError;
+use super::{
+    client::ClientError,
+    text::{printable, tell},
+};
+use crate::{config, network::NetworkError, runtime::NodeError, setup::SetupError};
 
 /// A hint that belongs to an error of any kind; attach it with [`anyhow::Error::context`].
 #[derive(Debug, thiserror::Error)]
@@ -19,11 +22,11 @@ pub(super) struct Hinted {
 pub(super) fn report(error: &anyhow::Error, json: bool) -> ExitCode {
     let (message, hint) = (folded(error), hint(error));
     if json {
-        eprintln!("{}", serde_json::json!({ "error": message, "hint": hint }));
+        tell(&serde_json::json!({ "error": message, "hint": hint }).to_string());
     } else {
-        eprintln!("error: {}", printable(&message));
+        tell(&format!("error: {}", printable(&message)));
         if let Some(hint) = hint {
-            eprintln!("hint: {}", printable(&hint));
+            tell(&format!("hint: {}", printable(&hint)));
         }
     }
     ExitCode::FAILURE
@@ -52,7 +55,18 @@ pub(super) fn hint(error: &anyhow::Error) -> Option<String> {
             .downcast_ref::<ClientError>()
             .and_then(ClientError::hint)
             .or_else(|| cause.downcast_ref::<SetupError>().and_then(SetupError::hint))
+            .or_else(|| cause.downcast_ref::<NodeError>().and_then(address_hint))
     })
+}
+
+/// An address that cannot be had is most often taken, by this very node.
+fn address_hint(error: &NodeError) -> Option<String> {
+    let key = match error {
+        NodeError::Api { .. } => "api.listen",
+        NodeError::Network(NetworkError::Listen { .. }) => "peer.listen",
+        _ => return None,
+    };
+    Some(format!("does the node run already? Otherwise choose another {key} in {}", config::FILE))
 }
 
 #[cfg(test)]

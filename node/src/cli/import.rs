@@ -25,7 +25,7 @@ use super::{
     client::{Client, ClientError},
     error,
     input::{Items, LINE_BYTES_MAX, Place},
-    text::printable,
+    text::{print, printable, tell},
 };
 use crate::core::local::{Effect, WRITES_PER_REQUEST_MAX};
 
@@ -96,10 +96,10 @@ pub(super) fn command(dir: &Path, args: &Args, json: bool) -> anyhow::Result<Exi
             return Err(error);
         }
         error::report(&error.context(tally.interrupted()), json);
-        println!("{}", if json { tally.json(true) } else { tally.text() });
+        print(&if json { tally.json(true) } else { tally.text() })?;
         return Ok(ExitCode::from(PARTLY));
     }
-    println!("{}", if json { tally.json(false) } else { tally.text() });
+    print(&if json { tally.json(false) } else { tally.text() })?;
     Ok(if tally.refused == 0 { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
 }
 
@@ -336,10 +336,11 @@ struct Report {
 impl Report {
     fn refused(&mut self, place: &Place, fault: &Fault) {
         self.bar.suspend(|| {
-            if self.json {
-                println!("{}", refused_json(place, fault));
-            } else {
-                eprintln!("{}", refused_text(place, fault));
+            if !self.json {
+                tell(&refused_text(place, fault));
+            } else if let Err(error) = print(&refused_json(place, fault)) {
+                // The import goes on: what is lost of the report can be had by running it again.
+                tell(&format!("cannot write the report: {error}"));
             }
         });
     }

@@ -15,7 +15,7 @@ use signpost_keys::keystore::Cost;
 use signpost_protocol::{OdsCode, Timestamp, roster::Parameters};
 use zeroize::Zeroizing;
 
-use super::text::fingerprint;
+use super::text::{fingerprint, print};
 use crate::{
     digests::SizeClass,
     setup::{self, Founded, Identity, Plan, PlannedOrganization},
@@ -63,11 +63,7 @@ pub(super) fn command(dir: &Path, args: &Args, json: bool) -> anyhow::Result<Exi
     let founded = setup::found(&plan, now()?, &mut ChaCha20Rng::from_seed(*seed))?;
     // Reading it back proves that the node will start.
     let identity = setup::open(dir)?;
-    if json {
-        println!("{}", report_json(&founded, &identity));
-    } else {
-        print!("{}", report(&founded, &identity));
-    }
+    print(&if json { report_json(&founded, &identity) } else { report(&founded, &identity) })?;
     Ok(ExitCode::SUCCESS)
 }
 

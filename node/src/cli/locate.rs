@@ -10,7 +10,7 @@ use signpost_protocol::{IdentifierSystem, PatientIdentifier, limits};
 use super::{
     PARTLY,
     client::{Client, Reply},
-    text::{printable, table},
+    text::{print, printable, table},
 };
 
 /// Arguments of `signpost locate`.
@@ -60,11 +60,7 @@ pub(super) fn command(dir: &Path, args: &Args, json: bool) -> anyhow::Result<Exi
         &headers,
     )?;
     let complete = is_complete(&reply);
-    if json {
-        println!("{}", reply.body);
-    } else {
-        print!("{}", report(&reply.json()?, complete));
-    }
+    print(&if json { reply.body } else { report(&reply.json()?, complete) })?;
     Ok(if complete { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
 }
 
@@ -163,9 +159,9 @@ mod tests {
     fn a_partial_result_says_so_and_why() {
         let text = report(&bundle(), false);
         let expected = "\
-ORGANIZATION  NAME       TYPE         ID     VERSION  URL
+ORGANIZATION  NAME        TYPE         ID     VERSION  URL
 RX1           Harrow\u{fffd}[2J  Crisis plan  RX1-7  2        https://rx1.example/7
--             -          -            RX2-1  -        -
+-             -           -            RX2-1  -        -
 
 2 records were found. The result is PARTIAL: there may be more.
   - York (RX3) could not be reached

@@ -2,11 +2,6 @@
 //!
 //! Standard output carries results, for people or, with `--json`, for programs; everything else
 //! goes to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done in part.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "printing is what a command line does"
-)]
 
 mod client;
 mod error;

@@ -28,7 +28,7 @@ const INTERRUPTED: i32 = 130;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Once the node serves, one line on standard output says where:
-  ready api=http://127.0.0.1:7700 peer=/ip4/192.0.2.1/tcp/7701/p2p/12D3Koo...
+  ready api=http://127.0.0.1:7700 peer=/ip4/192.0.2.1/tcp/7701
 
 Logs go to standard error; RUST_LOG overrides log.filter of signpost.toml. SIGTERM or Ctrl-C stops
 the node gracefully; a second Ctrl-C stops it at once, which loses nothing that was acknowledged.
@@ -65,7 +65,7 @@ async fn serve(options: NodeOptions, args: &Args, json: bool) -> anyhow::Result<
     let input_closed = input_closed(args.stop_with_stdin);
     let reason = tokio::select! {
         stopped = node.stopped() => {
-            stopped.context("the node stopped")?;
+            stopped?;
             return Ok(ExitCode::SUCCESS);
         }
         _ = terminate.recv() => "SIGTERM",
@@ -149,9 +149,9 @@ mod tests {
     #[test]
     fn the_ready_line_names_both_addresses() {
         let api = "127.0.0.1:7700".parse().unwrap();
-        let peer = ["/ip4/127.0.0.1/tcp/7701/p2p/x".to_owned()];
+        let peer = ["/ip4/127.0.0.1/tcp/7701".to_owned()];
         let line = ready(api, &peer, false);
-        assert_eq!(line, "ready api=http://127.0.0.1:7700 peer=/ip4/127.0.0.1/tcp/7701/p2p/x");
+        assert_eq!(line, "ready api=http://127.0.0.1:7700 peer=/ip4/127.0.0.1/tcp/7701");
         let value: serde_json::Value = serde_json::from_str(&ready(api, &peer, true)).unwrap();
         assert_eq!(value["peer"][0], peer[0].as_str());
     }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     client::Client,
-    text::{fingerprint, printable, table},
+    text::{fingerprint, print, printable, table},
 };
 use crate::core::local::StatusReport;
 
@@ -32,11 +32,7 @@ pub(super) struct ConfirmRestoredArgs {}
 /// Runs `signpost status`.
 pub(super) fn command(dir: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let reply = Client::open(dir)?.get("/signpost/v1/status")?;
-    if json {
-        println!("{}", reply.body);
-    } else {
-        print!("{}", report(&reply.json()?));
-    }
+    print(&if json { reply.body } else { report(&reply.json()?) })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -45,13 +41,13 @@ pub(super) fn confirm_restored(dir: &Path, json: bool) -> anyhow::Result<ExitCod
     let reply =
         Client::open(dir)?.post("/signpost/v1/confirm-restored", "application/json", "", &[])?;
     let body: Value = reply.json()?;
-    if json {
-        println!("{}", reply.body);
+    print(if json {
+        &reply.body
     } else if body["confirmed"] == true {
-        println!("Confirmed: this organization is no longer named as restored.");
+        "Confirmed: this organization is no longer named as restored."
     } else {
-        println!("There was nothing to confirm: the node was not restored from a back-up.");
-    }
+        "There was nothing to confirm: the node was not restored from a back-up."
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,4 +1,31 @@
-//! Text for terminals.
+//! Text for terminals, and the two ways out.
+
+use std::io::{self, Write};
+
+/// Prints a result to standard output, with a line end. A reader that has gone away (`| head`) is no
+/// error: whatever else the command does goes on.
+///
+/// # Errors
+/// When it cannot be written for any other reason, such as a full disk.
+pub(super) fn print(text: &str) -> io::Result<()> {
+    unless_gone(write_line(&mut io::stdout().lock(), text))
+}
+
+/// Tells the user something on standard error. When that is closed there is nobody to tell.
+pub(super) fn tell(text: &str) {
+    let _ = write_line(&mut io::stderr().lock(), text);
+}
+
+fn write_line(out: &mut impl Write, text: &str) -> io::Result<()> {
+    writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush())
+}
+
+fn unless_gone(written: io::Result<()>) -> io::Result<()> {
+    written.or_else(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Ok(()),
+        _ => Err(error),
+    })
+}
 
 /// `text` without control characters: what other organizations wrote must not steer the terminal.
 pub(super) fn printable(text: &str) -> String {
@@ -36,6 +63,16 @@ pub(super) fn fingerprint(hex: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reader_that_has_gone_is_no_error_but_a_full_disk_is() {
+        let failed = |kind: io::ErrorKind| unless_gone(Err(kind.into()));
+        assert!(failed(io::ErrorKind::BrokenPipe).is_ok());
+        assert!(failed(io::ErrorKind::StorageFull).is_err());
+        let mut out = Vec::new();
+        write_line(&mut out, "x\n").unwrap();
+        assert_eq!(out, b"x\n");
+    }
 
     #[test]
     fn control_characters_do_not_reach_the_terminal() {
