@@ -15,8 +15,8 @@ const MIB: usize = 1024 * KIB;
 /// merge by accident; 8 bytes keep the name short and are no secret.
 const NETWORK_BYTES_IN_NAME: usize = 8;
 
-/// Gossip frames, in bytes. The envelope (signature, source, topic) must fit under
-/// the 64 KiB that gossip sends at most too; a digest head is below 1 KiB, so this is room to grow.
+/// Gossip frames, in bytes. Gossip sends 64 KiB at most, its envelope (signature, source, topic)
+/// included; a digest head is below 1 KiB, so this is room to grow.
 pub const GOSSIP_FRAME_BYTES_MAX: usize = 63 * KIB;
 
 /// What gossip may send in one piece, in bytes: gossip carries heads, never bulk.
