@@ -19,7 +19,7 @@ struct FederationFile<'a> {
     patients_total: u32,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 struct NodeEntry<'a> {
     ods: &'a str,
     name: &'a str,

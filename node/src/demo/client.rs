@@ -21,8 +21,8 @@ const REPLY_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Ids of pointers by the ODS code of their custodian.
 pub(super) type Holdings = BTreeMap<String, BTreeSet<String>>;
 
-/// A way to one node's API.
-#[derive(Clone, Debug)]
+/// A way to one node's API. No `Debug`: it holds the token.
+#[derive(Clone)]
 pub(super) struct Client {
     base: String,
     token: String,

@@ -23,8 +23,8 @@ const START_PATIENCE: Duration = Duration::from_secs(60);
 /// How often a starting node is looked at.
 const START_POLL: Duration = Duration::from_millis(100);
 
-/// What it takes to run one node.
-#[derive(Clone, Debug)]
+/// What it takes to run one node. No `Debug`: it holds the token.
+#[derive(Clone)]
 pub(super) struct NodeSpec {
     /// ODS code of its organization.
     pub(super) ods: String,
@@ -41,7 +41,6 @@ pub(super) struct NodeSpec {
 }
 
 /// One node.
-#[derive(Debug)]
 pub(super) struct Node {
     spec: NodeSpec,
     client: Client,
@@ -50,7 +49,6 @@ pub(super) struct Node {
 }
 
 /// All nodes. Dropping it stops them.
-#[derive(Debug)]
 pub(super) struct Federation {
     program: PathBuf,
     nodes: Vec<Node>,

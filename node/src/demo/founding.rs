@@ -93,7 +93,11 @@ mod tests {
         assert_eq!(specs.len(), 2);
         assert_eq!(specs[1].ods, "Y99002");
         assert_eq!(specs[1].api, "http://127.0.0.1:7702");
-        assert!(specs[1].peer.starts_with("/ip4/127.0.0.1/tcp/7703/p2p/12D3Koo"), "{:?}", specs[1]);
+        assert!(
+            specs[1].peer.starts_with("/ip4/127.0.0.1/tcp/7703/p2p/12D3Koo"),
+            "{}",
+            specs[1].peer
+        );
         assert!(specs[1].dir.join(crate::config::FILE).is_file());
         assert_ne!(specs[0].token, specs[1].token);
         assert_ne!(specs[0].peer, specs[1].peer);

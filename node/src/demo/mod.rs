@@ -65,7 +65,7 @@ pub struct Args {
           value_parser = clap::value_parser!(u8).range(1..=20), conflicts_with = "ods")]
     pub orgs: u8,
     /// ODS-style codes of the organizations, separated by commas, instead of invented ones.
-    #[arg(long, value_name = "CODE,CODE...", value_delimiter = ',', num_args = 1..)]
+    #[arg(long, value_name = "CODE,CODE...", value_delimiter = ',')]
     pub ods: Vec<OdsCode>,
     /// How many synthetic patients, 1 to 900,000.
     #[arg(long, value_name = "M", default_value_t = 1000,
@@ -282,6 +282,33 @@ mod tests {
         let organizations = parse("--ods T1,T2 --patients 1").unwrap().organizations().unwrap();
         let codes: Vec<_> = organizations.iter().map(|o| o.ods.as_str()).collect();
         assert_eq!(codes, ["T1", "T2"]);
+    }
+
+    /// As the program holds it: beside a global `--dir`, which means a node's directory elsewhere.
+    #[derive(Debug, clap::Parser)]
+    struct Program {
+        #[arg(long, global = true)]
+        dir: Option<PathBuf>,
+        #[command(subcommand)]
+        command: Subcommand,
+    }
+
+    #[derive(Debug, clap::Subcommand)]
+    enum Subcommand {
+        Demo(Args),
+    }
+
+    #[test]
+    fn the_directory_is_the_demonstrations_own() {
+        for (line, wanted) in [
+            ("signpost demo", None),
+            ("signpost demo --dir x", Some("x")),
+            ("signpost --dir x demo", Some("x")),
+        ] {
+            let program = Program::try_parse_from(line.split(' ')).unwrap();
+            let Subcommand::Demo(args) = program.command;
+            assert_eq!(args.dir, wanted.map(PathBuf::from), "{line}");
+        }
     }
 
     #[test]

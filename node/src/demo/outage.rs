@@ -64,7 +64,7 @@ pub(super) fn run(
 
     federation.kill(victim);
     let (down, down_shown) = look_up(federation.nodes(), asker, case)?;
-    let faults = faults_while_down(case, &federation.nodes()[victim], &down);
+    let faults = faults_while_down(case, federation.nodes()[victim].ods(), &down);
 
     let started = Instant::now();
     federation.start(victim)?;
@@ -125,10 +125,9 @@ fn look_up(nodes: &[Node], at: usize, case: &Case) -> anyhow::Result<(LookUp, Sh
     Ok((look_up, shown))
 }
 
-/// What is wrong with an answer given while `victim` is down: it must hold what the others hold,
-/// say that it is partial, and name the victim.
-fn faults_while_down(case: &Case, victim: &Node, answer: &LookUp) -> Vec<String> {
-    let ods = victim.ods();
+/// What is wrong with an answer given while the node of `ods` is down: it must hold what the others
+/// hold, say that it is partial, and name `ods`.
+fn faults_while_down(case: &Case, ods: &str, answer: &LookUp) -> Vec<String> {
     let mut rest: Holdings = case.truth.clone();
     rest.remove(ods);
     let mut faults = differences(&rest, case, answer);
@@ -140,4 +139,51 @@ fn faults_while_down(case: &Case, victim: &Node, answer: &LookUp) -> Vec<String>
     }
     let patient = spaced(&case.patient);
     faults.into_iter().map(|fault| format!("while {ods} was down, {patient}: {fault}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use signpost_protocol::{IdentifierSystem, PatientIdentifier};
+
+    use super::{super::client::Found, *};
+
+    fn case() -> Case {
+        let patient = PatientIdentifier::parse(IdentifierSystem::NhsNumber, "9990000018").unwrap();
+        let truth = ["RZ1", "RZ2"].map(|ods| (ods.to_owned(), [format!("{ods}-a")].into())).into();
+        Case { patient, truth }
+    }
+
+    /// An answer that holds what RZ2 holds and says that RZ1 is silent.
+    fn honest() -> LookUp {
+        LookUp {
+            status: 200,
+            completeness: "partial".to_owned(),
+            found: vec![Found {
+                custodian: "RZ2".to_owned(),
+                id: "RZ2-a".to_owned(),
+                title: "Summary record".to_owned(),
+                subject: "9990000018".to_owned(),
+            }],
+            total: Some(1),
+            issues: vec!["Northmoor University Hospitals (RZ1): could not be asked".to_owned()],
+            took: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn an_honest_partial_answer_has_no_fault() {
+        assert_eq!(faults_while_down(&case(), "RZ1", &honest()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_answer_that_hides_the_gap_has_its_fault() {
+        let says = |answer: LookUp, what: &str| {
+            let faults = faults_while_down(&case(), "RZ1", &answer).join("; ");
+            assert!(faults.contains(what), "{faults}");
+        };
+        let complete = "complete".to_owned();
+        says(LookUp { completeness: complete, ..honest() }, "should be partial, but says complete");
+        says(LookUp { issues: Vec::new(), ..honest() }, "does not name RZ1");
+        says(LookUp { found: Vec::new(), total: Some(0), ..honest() }, "lacks RZ2-a");
+    }
 }

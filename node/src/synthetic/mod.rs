@@ -354,6 +354,24 @@ mod tests {
         assert!(ids.len() > 500);
     }
 
+    #[test]
+    fn the_api_takes_every_record_as_it_is() {
+        let population = population(20, 100);
+        for patient in population.patients() {
+            for &position in &patient.holders {
+                let organization = &population.organizations()[position];
+                for record in population.records(&patient, position) {
+                    let resource = record.resource(&patient.number, organization);
+                    let (id, draft) = crate::fhir::document_reference::draft(resource).unwrap();
+                    assert_eq!(id, Some(record.id));
+                    assert_eq!(draft.patient, patient.number);
+                    assert_eq!(draft.custodian, organization.ods);
+                    assert!(draft.listed);
+                }
+            }
+        }
+    }
+
     /// Whether any string of `value` holds the number.
     fn shows(value: &Value, number: &PatientIdentifier) -> bool {
         match value {
