@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub const FILE: &str = "signpost.toml";
 
 /// Everything that an admin can set. See `signpost init`, which writes a commented file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The local HTTP API.
@@ -80,19 +80,6 @@ pub struct Log {
     pub filter: String,
     /// One JSON object a line instead of text.
     pub json: bool,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            api: Api::default(),
-            peer: Peer::default(),
-            disclosure: Disclosure::default(),
-            store: Store::default(),
-            keystore: Keystore::default(),
-            log: Log::default(),
-        }
-    }
 }
 
 impl Default for Api {
