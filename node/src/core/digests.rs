@@ -350,7 +350,8 @@ impl Core {
         if stale {
             completeness.add(Cause {
                 kind: CauseKind::DigestStale,
-                detail: format!("{name} ({ods}) has not renewed its digest: records made since then may be missed"),
+                detail: "has not renewed its digest: records made since then may be missed"
+                    .to_owned(),
                 organization: Some((ods.clone(), name.clone())),
                 since: Some(head.issued),
             });
@@ -358,9 +359,7 @@ impl Core {
         if let Some(since) = head.restored_as_of {
             completeness.add(Cause {
                 kind: CauseKind::Restored,
-                detail: format!(
-                    "{name} ({ods}) came back from a back-up and may lack pointers made since then"
-                ),
+                detail: "came back from a back-up and may lack pointers made since then".to_owned(),
                 organization: Some((ods, name)),
                 since: Some(since),
             });
@@ -371,9 +370,7 @@ impl Core {
         let (ods, name) = self.label(organization);
         Cause {
             kind: CauseKind::DigestMissing,
-            detail: format!(
-                "no verified digest of {name} ({ods}) has arrived here: it may hold records"
-            ),
+            detail: "no verified digest of it has arrived here: it may hold records".to_owned(),
             organization: Some((ods, name)),
             since: None,
         }

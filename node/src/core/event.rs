@@ -143,6 +143,8 @@ pub struct FilterJob {
 pub enum Action {
     /// Connect to a member.
     Connect(PublicKey),
+    /// Close the connections with a peer; the next request to it connects anew.
+    Disconnect(PublicKey),
     /// Send a request; exactly one [`Event::Response`] follows.
     Send {
         /// Told back with the response.

@@ -15,7 +15,7 @@ use signpost_protocol::{
     locate::{Answer, Ask, AskSubject, Reply},
     roster::Standing,
 };
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::{
     Core, Outstanding, Persist, Ticket, Turn,
@@ -318,7 +318,9 @@ impl Core {
         let (organization, ask) = (target.organization, target.ask);
         match result.map(|frame| self.read_answer(turn, &organization, &ask, &frame)) {
             Err(failure) => {
-                self.target_failed(id, at, CauseKind::Unreachable, &failure.to_string());
+                let (ods, _) = self.label(&organization);
+                info!(%ods, %failure, "a candidate could not be asked");
+                self.target_failed(id, at, CauseKind::Unreachable, in_words(&failure));
             }
             Ok(Err(fault)) => {
                 let (ods, _) = self.label(&organization);
@@ -605,9 +607,8 @@ impl Core {
     }
 
     fn cause(&self, kind: CauseKind, organization: &OrganizationId, reason: &str) -> Cause {
-        let (ods, name) = self.label(organization);
-        let detail = format!("{name} ({ods}): {reason}");
-        Cause { kind, organization: Some((ods, name)), since: None, detail }
+        let organization = Some(self.label(organization));
+        Cause { kind, organization, since: None, detail: reason.to_owned() }
     }
 }
 
@@ -618,6 +619,18 @@ impl Inquiry {
         if known.is_none_or(|known| known.pointer.version < found.pointer.version) {
             self.found.insert(found.pointer.id.clone(), found);
         }
+    }
+}
+
+/// What a clinician should read of a failure; the log has the rest.
+fn in_words(failure: &RequestFailure) -> &'static str {
+    match failure {
+        RequestFailure::Unreachable(_) => "could not be reached",
+        RequestFailure::Timeout => "did not answer in time",
+        RequestFailure::Closed => "the connection broke before it answered",
+        RequestFailure::Unsupported => "does not accept questions from this node",
+        RequestFailure::Busy => "was not asked: too many questions to it are under way",
+        _ => "did not answer as it should",
     }
 }
 

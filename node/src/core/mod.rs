@@ -297,6 +297,10 @@ impl Core {
         peer: PublicKey,
         result: Result<Vec<u8>, RequestFailure>,
     ) {
+        if matches!(result, Err(RequestFailure::Timeout)) {
+            // A peer that lost its power leaves a connection that looks open for a long time.
+            turn.act(Action::Disconnect(peer));
+        }
         match self.outstanding.remove(&token) {
             None => {}
             Some(Outstanding::Hello { sent }) => self.on_hello_answer(turn, peer, sent, result),
