@@ -6,6 +6,7 @@
 
 pub mod blind;
 pub mod codec;
+mod deterministic;
 pub mod digest;
 pub mod hello;
 pub mod ids;
