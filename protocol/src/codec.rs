@@ -76,8 +76,10 @@ pub fn decode<'b, T: Decode<'b, ()>>(
     if bytes.len() > max {
         return Err(DecodeError::TooLong { what, length: bytes.len(), max });
     }
-    let length = deterministic::item_length(bytes)
-        .map_err(|Fault { at, rule }| DecodeError::NotDeterministic { what, at, rule })?;
+    let length = deterministic::item_length(bytes).map_err(|fault| match fault {
+        Fault::Ends => DecodeError::Malformed { what, source: cbor_decode::Error::end_of_input() },
+        Fault::Breaks { at, rule } => DecodeError::NotDeterministic { what, at, rule },
+    })?;
     match bytes.len() - length {
         0 => Decoder::new(bytes).decode().map_err(|source| DecodeError::Malformed { what, source }),
         extra => Err(DecodeError::Trailing { what, extra }),
