@@ -9,6 +9,7 @@ pub mod digests;
 pub mod fhir;
 pub mod handle;
 pub mod network;
+pub mod runtime;
 pub mod setup;
 pub mod store;
 pub mod synthetic;

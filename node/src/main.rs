@@ -1,1 +1,7 @@
-fn main() {}
+//! The `signpost` program; see [`signpost_node::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    signpost_node::cli::main()
+}

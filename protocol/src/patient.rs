@@ -166,19 +166,24 @@ impl PatientIdentifier {
     /// percent-encoded. A pointer with such a string must not leave the node.
     #[must_use]
     pub fn occurs_in(&self, text: &str) -> bool {
-        let plain = percent_decoded(text.as_bytes());
-        let mut matched = 0;
-        let mut digits_seen: Vec<u8> = Vec::new();
-        for &byte in &plain {
+        // Both readings count: decoding `%9990000018` would swallow two digits.
+        self.occurs_in_bytes(text.as_bytes())
+            || self.occurs_in_bytes(&percent_decoded(text.as_bytes()))
+    }
+
+    fn occurs_in_bytes(&self, bytes: &[u8]) -> bool {
+        let mut last = [0_u8; 10];
+        let mut seen = 0;
+        for &byte in bytes {
             if byte.is_ascii_digit() {
-                digits_seen.push(byte);
-                matched += 1;
+                last.rotate_left(1);
+                last[9] = byte;
+                seen += 1;
             } else if byte.is_ascii_alphabetic() {
                 // Letters end a number; punctuation and blanks may merely group its digits.
-                digits_seen.clear();
-                matched = 0;
+                seen = 0;
             }
-            if matched >= 10 && digits_seen[digits_seen.len() - 10..] == self.digits {
+            if seen >= 10 && last == self.digits {
                 return true;
             }
         }
@@ -280,6 +285,7 @@ mod tests {
             "https://trust.example/?n=943%20476%205919",
             "https://trust.example/?n=%39434765919",
             "x19434765919",
+            "%9434765919",
         ] {
             assert!(patient.occurs_in(text), "missed in {text}");
         }

@@ -1,1 +1,4 @@
-//! stub
+//! The harness: whole networks of cores in one thread from a seed, and of real processes.
+
+pub mod founding;
+pub mod sim;

@@ -1,1 +1,185 @@
-//! stub
+//! The command line: one file a subcommand, errors folded in one place.
+//!
+//! Standard output carries results, for people or, with `--json`, for programs; everything else
+//! goes to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done in part.
+
+mod client;
+mod error;
+mod import;
+mod init;
+mod input;
+mod locate;
+mod run;
+mod status;
+mod text;
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::demo;
+
+/// Exit code of a command that did its work in part: lines refused, or a partial result.
+const PARTLY: u8 = 3;
+/// The environment variable that stands in for `--dir`.
+const DIRECTORY_VARIABLE: &str = "SIGNPOST_DIR";
+/// The node's directory when nothing names one.
+const DIRECTORY_DEFAULT: &str = "signpost-data";
+
+/// Signpost tells who in a federation holds a record for a patient, of what kind, and how it is fetched.
+#[derive(Debug, Parser)]
+#[command(name = "signpost", version, max_term_width = 100)]
+#[command(after_help = "\
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done in part.
+
+Examples:
+  signpost demo
+  signpost init --ods RX1 --name 'Harrowgate Vale Community Health'
+  signpost run
+  signpost import pointers.ndjson.gz
+  signpost locate 9990000018")]
+struct Arguments {
+    /// The node's directory [default: $SIGNPOST_DIR, else signpost-data].
+    #[arg(long, global = true, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Prints for programs: JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Makes an organization with its first node, in a network of its own.
+    Init(init::Args),
+    /// Runs the node until it is told to stop.
+    Run(run::Args),
+    /// Imports pointers into the running node.
+    Import(import::Args),
+    /// Finds out who holds records for a patient.
+    Locate(locate::Args),
+    /// Shows how the running node is.
+    Status(status::StatusArgs),
+    /// Confirms that everything was sent again after the node was restored from a back-up.
+    ConfirmRestored(status::ConfirmRestoredArgs),
+    /// Shows a whole federation on this machine, each node a process, with synthetic patients.
+    Demo(demo::Args),
+}
+
+/// The whole program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Nothing better can be done when the terminal is gone.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let Arguments { dir, json, command } = arguments;
+    run_command(command, dir, json).unwrap_or_else(|error| error::report(&error, json))
+}
+
+fn run_command(command: Command, dir: Option<PathBuf>, json: bool) -> anyhow::Result<ExitCode> {
+    // A demonstration lives in a directory of its own, never in that of a real node.
+    if let Command::Demo(mut args) = command {
+        args.dir = args.dir.or(dir);
+        return demo::command(args, json);
+    }
+    let dir = &directory(dir, std::env::var_os(DIRECTORY_VARIABLE));
+    match &command {
+        Command::Demo(_) => unreachable!("left above"),
+        Command::Init(args) => init::command(dir, args, json),
+        Command::Run(args) => run::command(dir, args, json),
+        Command::Import(args) => import::command(dir, args, json),
+        Command::Locate(args) => locate::command(dir, args, json),
+        Command::Status(_) => status::command(dir, json),
+        Command::ConfirmRestored(_) => status::confirm_restored(dir, json),
+    }
+}
+
+fn directory(argument: Option<PathBuf>, variable: Option<OsString>) -> PathBuf {
+    let variable = variable.filter(|variable| !variable.is_empty()).map(PathBuf::from);
+    argument.or(variable).unwrap_or_else(|| PathBuf::from(DIRECTORY_DEFAULT))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, error::ErrorKind};
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_commands_hold_together() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_help_with_examples() {
+        for command in Arguments::command().get_subcommands() {
+            let name = command.get_name();
+            let error = parse(&format!("signpost {name} --help")).unwrap_err();
+            assert_eq!((error.kind(), error.exit_code()), (ErrorKind::DisplayHelp, 0));
+            let help = error.to_string();
+            for part in ["Example", &format!("signpost {name}"), "--dir", "--json"] {
+                assert!(help.contains(part), "no {part} in the help of {name}:\n{help}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_help_says_what_cannot_be_seen() {
+        let locate = parse("signpost locate --help").unwrap_err().to_string();
+        assert!(
+            locate.contains("list of\nprocesses") && locate.contains("standard input"),
+            "{locate}"
+        );
+        let run = parse("signpost run --help").unwrap_err().to_string();
+        assert!(!run.contains("stop-with-stdin"), "{run}");
+    }
+
+    #[test]
+    fn wrong_usage_is_refused_with_exit_code_2() {
+        for (line, kind) in [
+            ("signpost", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
+            ("signpost fly", ErrorKind::InvalidSubcommand),
+            ("signpost import", ErrorKind::MissingRequiredArgument),
+            ("signpost locate", ErrorKind::MissingRequiredArgument),
+            ("signpost locate --system passport 1", ErrorKind::InvalidValue),
+            ("signpost run --port 1", ErrorKind::UnknownArgument),
+            ("signpost init --ods rx1 --name x", ErrorKind::ValueValidation),
+            ("signpost init --ods RX1", ErrorKind::MissingRequiredArgument),
+            ("signpost init --ods RX1 --name x --api elsewhere", ErrorKind::ValueValidation),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert_eq!((error.kind(), error.exit_code()), (kind, 2), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_global_options_stand_before_or_after_the_command() {
+        for line in ["signpost --dir d --json status", "signpost status --json --dir d"] {
+            let arguments = parse(line).unwrap();
+            assert_eq!(arguments.dir.as_deref(), Some(Path::new("d")));
+            assert!(arguments.json);
+        }
+        assert!(parse("signpost run --stop-with-stdin").is_ok());
+        assert!(parse("signpost import a.json - b.gz").is_ok());
+        assert!(parse("signpost locate -").is_ok());
+    }
+
+    #[test]
+    fn the_option_goes_before_the_environment_and_that_before_the_default() {
+        let (option, variable) = (Some(PathBuf::from("o")), Some(OsString::from("v")));
+        assert_eq!(directory(option, variable.clone()), PathBuf::from("o"));
+        assert_eq!(directory(None, variable), PathBuf::from("v"));
+        assert_eq!(directory(None, Some(OsString::new())), PathBuf::from(DIRECTORY_DEFAULT));
+        assert_eq!(directory(None, None), PathBuf::from(DIRECTORY_DEFAULT));
+    }
+}

@@ -7,7 +7,10 @@ use std::collections::HashSet;
 
 use signpost_protocol::{ContentHash, KeyEpoch, Locator, OrganizationId, PublicKey, Timestamp};
 
-use super::local::{LocalReply, LocalRequest};
+use super::{
+    filter_work::FilterBuild,
+    local::{LocalReply, LocalRequest},
+};
 use crate::{
     digests::{DigestKeying, SharedBytes, SizeClass},
     network::{GossipId, InboundId, Plane, RequestFailure, Verdict},
@@ -204,18 +207,7 @@ pub enum Action {
     /// Remove every blob but these.
     RetainBlobs(HashSet<ContentHash>),
     /// Build a filter from the store; [`Event::FilterBuilt`] follows.
-    BuildFilter {
-        /// For whom.
-        organization: OrganizationId,
-        /// From locators of which key epoch.
-        key_epoch: KeyEpoch,
-        /// The largest class allowed.
-        class_max: u8,
-        /// Fresh, for the positions.
-        salt: [u8; 16],
-        /// Fresh, for the decoys.
-        seed: [u8; 32],
-    },
+    BuildFilter(FilterBuild),
     /// Compare an own digest with the store; [`Event::FilterAudited`] follows.
     AuditFilter(FilterJob),
 }

@@ -25,6 +25,7 @@ mod digests;
 mod evaluator;
 mod event;
 mod fetch;
+mod filter_work;
 mod holder;
 mod inquiry;
 pub mod local;
@@ -47,11 +48,14 @@ use signpost_protocol::{
     locate::RefusalCode,
 };
 
-pub use self::event::{Action, Event, FilterJob, NewFilter, Now, Persist, Ticket};
 use self::local::{LocalReply, LocalRequest, LocateError, ReadError, WriteError};
 use self::{
     advertise::WriteJob, blinder::BlindingJob, cache::LocatorCache, digests::Digests,
     fetch::Fetches, inquiry::Inquiry, own_digest::OwnDigest, peers::Peers, replay::ReplayGuard,
+};
+pub use self::{
+    event::{Action, Event, FilterJob, NewFilter, Now, Persist, Ticket},
+    filter_work::{FilterBuild, audit_filter, build_filter},
 };
 use crate::{
     network::{InboundId, Plane, RequestFailure},

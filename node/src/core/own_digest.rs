@@ -21,6 +21,7 @@ use super::{
     Core, NewFilter, Persist, Ticket, Turn,
     digests::{ReadyFilter, blobs_of},
     event::{Action, FilterJob},
+    filter_work::FilterBuild,
     local::LocalReply,
     rows::{self, OwnHeadRow},
 };
@@ -257,7 +258,8 @@ impl Core {
         own.build = Build::Running { since: turn.now.uptime };
         // Everything stored so far will be in it.
         own.pending.clear();
-        turn.act(Action::BuildFilter { organization, key_epoch, class_max, salt, seed });
+        let build = FilterBuild { organization, key_epoch, class_max, salt, seed };
+        turn.act(Action::BuildFilter(build));
     }
 
     pub(super) fn on_filter_built(

@@ -10,7 +10,9 @@ use super::{
 use crate::store::Store;
 
 impl Core {
-    pub(super) fn status(&self, now: Now, store: &dyn Store) -> StatusReport {
+    /// The state of the node, for people and monitoring.
+    #[must_use]
+    pub fn status(&self, now: Now, store: &dyn Store) -> StatusReport {
         let mut notices = Vec::new();
         let mut ready = true;
         let serves = self.me.served.iter().map(|served| {

@@ -13,11 +13,11 @@ use signpost_protocol::limits::GOSSIP_FRAME_BYTES_MAX;
 
 /// Names a request that arrived, until it is replied to or refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct InboundId(pub(super) u64);
+pub struct InboundId(pub u64);
 
 /// Names a gossip message that arrived, until it is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct GossipId(pub(super) u64);
+pub struct GossipId(pub u64);
 
 /// What to do with a gossip message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

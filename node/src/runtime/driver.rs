@@ -10,7 +10,6 @@ use tokio::sync::{mpsc, watch};
 use tracing::error;
 
 use super::{
-    filters::Build,
     outgoing::Outgoing,
     workers::{BlobJob, FilterWork},
 };
@@ -47,6 +46,14 @@ pub(super) struct Driver {
     pub(super) fault: Arc<watch::Sender<Option<String>>>,
 }
 
+/// What came first.
+enum Next {
+    /// Disk work was done, or (without an event) time has passed.
+    Done(Option<Event>),
+    Network(Option<NetworkEvent>),
+    Call(Option<LocalCall>),
+}
+
 /// What the loop waits for.
 pub(super) struct Inputs {
     pub(super) network: mpsc::Receiver<NetworkEvent>,
@@ -65,7 +72,7 @@ impl Driver {
         }
         loop {
             let wakeup = self.started + Duration::from_millis(self.core.next_wakeup());
-            let event = tokio::select! {
+            let next = tokio::select! {
                 // Finishing what was begun comes before taking on more.
                 biased;
                 _ = inputs.stop.changed() => return,
@@ -78,17 +85,18 @@ impl Driver {
                     permit.send(self.filters_waiting.pop_front().expect("checked in the guard"));
                     continue;
                 }
-                event = inputs.done.recv() => event,
-                event = inputs.network.recv() => match event {
-                    Some(event) => core_event(event),
-                    None => return self.fail("the network has stopped".to_owned()),
-                },
-                call = inputs.calls.recv() => match call {
-                    Some(call) => Some(self.local_event(call)),
-                    // The node itself has a handle: it is gone.
-                    None => return,
-                },
-                () = tokio::time::sleep_until(wakeup.into()) => None,
+                event = inputs.done.recv() => Next::Done(event),
+                event = inputs.network.recv() => Next::Network(event),
+                call = inputs.calls.recv() => Next::Call(call),
+                () = tokio::time::sleep_until(wakeup.into()) => Next::Done(None),
+            };
+            let event = match next {
+                Next::Done(event) => event,
+                Next::Network(Some(event)) => core_event(event),
+                Next::Network(None) => return self.fail("the network has stopped".to_owned()),
+                Next::Call(Some(call)) => Some(self.local_event(call)),
+                // The node itself has a handle: it is gone.
+                Next::Call(None) => return,
             };
             let now = self.now();
             let actions = self.core.handle(event.unwrap_or(Event::Tick), now, &*self.store);
@@ -127,8 +135,7 @@ impl Driver {
                     self.blobs_waiting.push_back(BlobJob::Serve { id, hash, offset });
                 }
                 Action::RetainBlobs(named) => self.blobs_waiting.push_back(BlobJob::Retain(named)),
-                Action::BuildFilter { organization, key_epoch, class_max, salt, seed } => {
-                    let build = Build { organization, key_epoch, class_max, salt, seed };
+                Action::BuildFilter(build) => {
                     self.filters_waiting.push_back(FilterWork::Build(build));
                 }
                 Action::AuditFilter(job) => {
@@ -168,7 +175,7 @@ impl Driver {
     }
 
     /// Ends the node: what is on disk is no longer known, so nothing more may rely on it.
-    fn fail(&self, fault: String) {
+    pub(super) fn fail(&self, fault: String) {
         error!(fault, "the node cannot go on");
         self.fault.send_replace(Some(fault));
     }

@@ -9,23 +9,21 @@
 //! | API tasks | HTTP |
 
 mod driver;
-mod filters;
 mod outgoing;
 mod workers;
 
 use std::{
-    collections::VecDeque,
-    fmt,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-    thread::JoinHandle,
+    collections::VecDeque, fmt, net::SocketAddr, path::PathBuf, sync::Arc, thread::JoinHandle,
     time::Instant,
 };
 
 use signpost_keys::{Roster, StorageKey};
 use signpost_protocol::Timestamp;
-use tokio::{net::TcpListener, sync::{mpsc, watch}, task::JoinHandle as Task};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::JoinHandle as Task,
+};
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
@@ -142,7 +140,7 @@ pub struct Node {
     stop: watch::Sender<bool>,
     fault: watch::Receiver<Option<String>>,
     core: Option<JoinHandle<()>>,
-    api: Option<Task<std::io::Result<()>>>,
+    api: Option<Task<()>>,
     network: NetworkHandle,
 }
 
@@ -154,8 +152,19 @@ impl Node {
     pub async fn spawn(options: NodeOptions) -> Result<Self, NodeError> {
         let NodeOptions { identity, store, transport, tap } = options;
         let Identity {
-            roster, organization, ods, name, node, pointer, transport: transport_key, storage,
-            evaluator_share, api_token, config, dir, ..
+            roster,
+            organization,
+            ods,
+            name,
+            node,
+            pointer,
+            transport: transport_key,
+            storage,
+            evaluator_share,
+            api_token,
+            config,
+            dir,
+            ..
         } = identity;
         let roster = Arc::new(roster);
         let store = match store {
@@ -237,14 +246,15 @@ impl Node {
         let (handle, calls) = NodeHandle::channel();
         let (stop, stopped) = watch::channel(false);
         let inputs = Inputs { network: network_events, calls, done, stop: stopped.clone() };
-        let core = std::thread::Builder::new().name("signpost-core".to_owned()).spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-            match runtime {
-                Ok(runtime) => runtime.block_on(driver.run(inputs)),
-                Err(error) => driver.fail(error.to_string()),
-            }
-        })?;
-        let state = api::ApiState::new(handle.clone(), &api_token, &config.api);
+        let core =
+            std::thread::Builder::new().name("signpost-core".to_owned()).spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+                match runtime {
+                    Ok(runtime) => runtime.block_on(driver.run(inputs)),
+                    Err(error) => driver.fail(error.to_string()),
+                }
+            })?;
+        let state = api_state(handle.clone(), &api_token, &config)?;
         let api = tokio::spawn(api::serve(listener, api::router(state), async move {
             let mut stopped = stopped;
             let _ = stopped.wait_for(|stopped| *stopped).await;
@@ -324,6 +334,15 @@ impl fmt::Debug for Node {
     }
 }
 
+fn api_state(handle: NodeHandle, token: &str, config: &Config) -> Result<api::ApiState, NodeError> {
+    let fault = |key, reason: &str| NodeError::Config { key, reason: reason.to_owned() };
+    let settings = api::Settings::new(&config.api)
+        .ok_or_else(|| fault("api.default_purpose", "must be at most 16 bytes of plain text"))?;
+    let token = api::ApiToken::new(token)
+        .ok_or_else(|| fault("api.token", "the file of that name holds no usable token"))?;
+    Ok(api::ApiState { handle, token, settings })
+}
+
 fn open_store(dir: &std::path::Path, config: &Config) -> Result<Arc<dyn Store>, NodeError> {
     let path: PathBuf = dir.join("store");
     let cache_bytes = config.store.cache_mib * 1024 * 1024;
@@ -376,8 +395,7 @@ async fn first_addresses(
 /// The instant as the wall clock has it.
 #[must_use]
 pub fn wall_clock() -> Timestamp {
-    let unix = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
+    let unix =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Timestamp(u64::try_from(unix.as_millis()).unwrap_or(u64::MAX))
 }

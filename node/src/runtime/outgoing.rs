@@ -40,11 +40,8 @@ impl Outgoing {
     pub(super) async fn send(&self, action: Action) -> Option<Action> {
         let command = match action {
             Action::Answer { ticket, reply } => {
-                let waiting = self
-                    .waiting
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .remove(&ticket);
+                let waiting =
+                    self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&ticket);
                 // The clinical system may have gone.
                 if waiting.is_none_or(|waiting| waiting.send(reply).is_err()) {
                     debug!("nobody waits for a reply any more");

@@ -12,9 +12,8 @@ use signpost_protocol::{
 use tokio::sync::mpsc;
 use tracing::error;
 
-use super::filters::{self, Build};
 use crate::{
-    core::{Event, FilterJob},
+    core::{Event, FilterBuild, FilterJob, NewFilter, audit_filter, build_filter},
     digests::Blobs,
     network::{InboundId, NetworkCommand, NetworkHandle},
     store::Store,
@@ -34,7 +33,7 @@ pub(super) enum BlobJob {
 
 /// Something to do with own filters.
 pub(super) enum FilterWork {
-    Build(Build),
+    Build(FilterBuild),
     Audit(FilterJob),
 }
 
@@ -88,11 +87,11 @@ pub(super) fn filters(
             let event = match job {
                 FilterWork::Build(build) => Event::FilterBuilt {
                     organization: build.organization,
-                    result: filters::build(&build, &*store, &blobs),
+                    result: build_and_keep(&build, &*store, &blobs),
                 },
                 FilterWork::Audit(job) => Event::FilterAudited {
                     organization: job.organization,
-                    result: filters::audit(&job, &*store),
+                    result: audit_filter(&job, &*store),
                 },
             };
             if events.blocking_send(event).is_err() {
@@ -101,6 +100,19 @@ pub(super) fn filters(
         }
     })?;
     Ok(sender)
+}
+
+fn build_and_keep(
+    build: &FilterBuild,
+    store: &dyn Store,
+    blobs: &Blobs,
+) -> Result<NewFilter, String> {
+    let built = build_filter(build, store)?;
+    let failed = |error: std::io::Error| format!("the filter could not be kept on disk: {error}");
+    let hash = blobs.put(&built.bytes).map_err(failed)?;
+    let bytes = blobs.map(&hash).map_err(failed)?;
+    let bytes = bytes.ok_or("the filter was damaged on disk while it was written")?;
+    Ok(NewFilter { hash, salt: build.salt, class: built.class, ones: built.ones, bytes })
 }
 
 fn load(blobs: &Blobs, hash: &ContentHash) -> Option<crate::digests::SharedBytes> {

@@ -1,5 +1,7 @@
 //! Heads spread among members, and only as far as each of them vouches for them.
 
+use signpost_protocol::limits;
+
 use super::*;
 
 /// How often a head is published again while a connection is still being made.
@@ -92,8 +94,8 @@ async fn publishing_alone_or_too_much_is_no_fault() {
     a.send(NetworkCommand::Publish(b"nobody listens".to_vec())).await;
     exchange(&mut a, &mut b, Plane::Ask, 1).await;
     publish_until_heard(&a, &mut b, b"a first head").await;
-    a.send(NetworkCommand::Publish(vec![7; GOSSIP_FRAME_BYTES_MAX + 1])).await;
-    let longest = vec![8; GOSSIP_FRAME_BYTES_MAX];
+    a.send(NetworkCommand::Publish(vec![7; limits::GOSSIP_FRAME_BYTES_MAX + 1])).await;
+    let longest = vec![8; limits::GOSSIP_FRAME_BYTES_MAX];
     a.send(NetworkCommand::Publish(longest.clone())).await;
     assert_eq!(b.gossip().await.3, longest, "the one above the cap was not sent");
 }

@@ -114,8 +114,8 @@ impl Raw {
             gossip: libp2p::gossipsub::Behaviour::new(authenticity, gossip_config)
                 .expect("the settings fit"),
         };
-        let config =
-            libp2p::swarm::Config::with_tokio_executor().with_idle_connection_timeout(PATIENCE);
+        let config = libp2p::swarm::Config::with_tokio_executor()
+            .with_idle_connection_timeout(10 * PATIENCE);
         let mut swarm = Swarm::new(carrier, behaviour, peer, config);
         swarm.listen_on("/memory/0".parse().expect("an address")).expect("memory is free");
         let key = peers::public_key_of(&peer).expect("an Ed25519 key");

@@ -125,7 +125,7 @@ async fn the_negotiation_with_a_stranger_offers_no_protocol_but_hello() {
     }
 }
 
-/// Waits until the stranger's connection has ended at both ends.
+/// Waits until the stranger's connection has ended at both ends; no request may come meanwhile.
 async fn ended(node: &mut Node, raw: &mut Raw) {
     let (key, peer) = (raw.key, peer(node));
     let gone = async {
@@ -133,7 +133,12 @@ async fn ended(node: &mut Node, raw: &mut Raw) {
             raw.next().await;
         }
     };
-    assert_eq!(tokio::join!(node.disconnected(false), gone).0, key);
+    let left = node.until("end of the connection", |event| match event {
+        NetworkEvent::Request { .. } => panic!("a hello too many reached the core"),
+        NetworkEvent::Disconnected { peer, .. } => Some(peer),
+        _ => None,
+    });
+    assert_eq!(tokio::join!(left, gone).0, key);
 }
 
 #[tokio::test]
@@ -184,7 +189,16 @@ async fn strangers_share_a_few_connections_and_leave_the_rest_to_members() {
     raw.swarm.dial(member.address.clone()).expect("dials");
     // Denied peers see a connection that stands and is closed at once.
     while !matches!(raw.next().await, SwarmEvent::ConnectionClosed { .. }) {}
-    exchange(&mut other, &mut member, Plane::Ask, 1).await;
+    other.ask(1, member.key, Plane::Ask, b"question").await;
+    let id = member
+        .until("request", |event| match event {
+            NetworkEvent::Connected { member: false, .. } => panic!("one stranger too many"),
+            NetworkEvent::Request { id, .. } => Some(id),
+            _ => None,
+        })
+        .await;
+    member.reply(id, b"reply").await;
+    assert_eq!(other.response(1).await, Ok(b"reply".to_vec()));
 }
 
 #[tokio::test]
@@ -206,4 +220,17 @@ async fn a_removed_member_is_cut_off_and_a_welcomed_stranger_comes_back_as_membe
     assert_eq!(a.disconnected(true).await, b.key);
     exchange(&mut a, &mut b, Plane::Ask, 4).await;
     exchange(&mut b, &mut a, Plane::Digests, 5).await;
+}
+
+#[tokio::test]
+async fn a_welcomed_stranger_can_be_asked_before_its_old_connection_is_gone() {
+    let (mut a, mut b) = pair(memory(), memory()).await;
+    b.set_members(&[]).await;
+    for token in 0..5 {
+        exchange(&mut a, &mut b, Plane::Hello, token).await;
+        b.set_members(&[&a]).await;
+        exchange(&mut b, &mut a, Plane::Ask, token).await;
+        b.set_members(&[]).await;
+        a.disconnected(true).await;
+    }
 }

@@ -1,4 +1,6 @@
-//! Building an own filter from the store, and comparing one with it: long work, off the core.
+//! Building an own filter from the store, and comparing one with it.
+//!
+//! Pure, but long for a large organization: shells run it away from the core's thread.
 
 use std::collections::BTreeSet;
 
@@ -6,12 +8,12 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 use signpost_protocol::{KeyEpoch, Locator, OrganizationId, limits};
 
+use super::{
+    event::FilterJob,
+    rows::{self, LISTED, RowError},
+};
 use crate::{
-    core::{
-        FilterJob, NewFilter,
-        rows::{self, LISTED, RowError},
-    },
-    digests::{Blobs, FilterBuilder, LocatorKey, SizeClass, changes::CHANGE_LOCATORS},
+    digests::{BuiltFilter, FilterBuilder, LocatorKey, SizeClass, changes::CHANGE_LOCATORS},
     store::Store,
 };
 
@@ -19,17 +21,25 @@ use crate::{
 const PAGE_ROWS: usize = 1_000;
 
 /// What a new filter is built from.
-pub(super) struct Build {
-    pub(super) organization: OrganizationId,
-    pub(super) key_epoch: KeyEpoch,
-    pub(super) class_max: u8,
-    pub(super) salt: [u8; 16],
-    pub(super) seed: [u8; 32],
+pub struct FilterBuild {
+    /// For whom.
+    pub organization: OrganizationId,
+    /// From locators of which key epoch.
+    pub key_epoch: KeyEpoch,
+    /// The largest class allowed.
+    pub class_max: u8,
+    /// Fresh, for the positions.
+    pub salt: [u8; 16],
+    /// Fresh, for the decoys.
+    pub seed: [u8; 32],
 }
 
-/// Builds a filter of all listed locators and keeps it among the blobs.
-pub(super) fn build(build: &Build, store: &dyn Store, blobs: &Blobs) -> Result<NewFilter, String> {
-    let Build { organization, key_epoch, class_max, salt, seed } = build;
+/// Builds a filter of all listed locators.
+///
+/// # Errors
+/// A sentence: the store failed, or there are more patients than the largest class holds.
+pub fn build_filter(build: &FilterBuild, store: &dyn Store) -> Result<BuiltFilter, String> {
+    let FilterBuild { organization, key_epoch, class_max, salt, seed } = build;
     let text = |error: RowError| error.to_string();
     let mut count = 0_u64;
     each_listed(store, organization, *key_epoch, |_| count += 1).map_err(text)?;
@@ -51,18 +61,14 @@ pub(super) fn build(build: &Build, store: &dyn Store, blobs: &Blobs) -> Result<N
     if let Some(overfull) = overfull {
         return Err(format!("pointers arrived faster than the filter was built: {overfull}"));
     }
-    let built = builder.finish(&mut ChaCha20Rng::from_seed(*seed));
-    let failed = |error: std::io::Error| format!("the filter could not be kept on disk: {error}");
-    let hash = blobs.put(&built.bytes).map_err(failed)?;
-    let bytes = blobs
-        .map(&hash)
-        .map_err(failed)?
-        .ok_or("the filter was damaged on disk while it was written")?;
-    Ok(NewFilter { hash, salt: *salt, class, ones: built.ones, bytes })
+    Ok(builder.finish(&mut ChaCha20Rng::from_seed(*seed)))
 }
 
 /// Listed locators that a digest does not find; stops at more than change lists can hold.
-pub(super) fn audit(job: &FilterJob, store: &dyn Store) -> Result<Vec<Locator>, String> {
+///
+/// # Errors
+/// A sentence: the store failed.
+pub fn audit_filter(job: &FilterJob, store: &dyn Store) -> Result<Vec<Locator>, String> {
     let mut missing = BTreeSet::new();
     each_listed(store, &job.organization, job.key_epoch, |locator| {
         let enough = missing.len() > CHANGE_LOCATORS * limits::CHANGE_LISTS_MAX;

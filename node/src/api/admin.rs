@@ -1,0 +1,57 @@
+//! What is not about pointers: capabilities, status, probes, the confirmation after a restore.
+
+use std::time::Duration;
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::Response,
+};
+use serde_json::json;
+
+use super::{
+    ApiState,
+    error::{self, ApiError, fhir},
+};
+use crate::fhir::capability::capability_statement;
+
+/// How long a probe waits for the core: an orchestrator's probes commonly time out after a few
+/// seconds, and a core that is silent for this long is not ready.
+const PROBE_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// `GET /fhir/R4/metadata`
+pub(super) async fn metadata(State(state): State<ApiState>, headers: HeaderMap) -> Response {
+    fhir(StatusCode::OK, &capability_statement(&state.base(&headers)))
+}
+
+/// `GET /signpost/v1/status`
+pub(super) async fn status(State(state): State<ApiState>) -> Result<Response, ApiError> {
+    let report = state.handle.status().await.map_err(busy)?;
+    Ok(error::json(StatusCode::OK, &report))
+}
+
+/// `POST /signpost/v1/confirm-restored`
+pub(super) async fn confirm_restored(State(state): State<ApiState>) -> Result<Response, ApiError> {
+    let confirmed = state.handle.confirm_restored().await.map_err(busy)?;
+    Ok(error::json(StatusCode::OK, &json!({"confirmed": confirmed})))
+}
+
+/// `GET /healthz`: the process serves.
+pub(super) async fn healthz() -> Response {
+    error::json(StatusCode::OK, &json!({"serving": true}))
+}
+
+/// `GET /readyz`: the node can do its work.
+pub(super) async fn readyz(State(state): State<ApiState>) -> Response {
+    let (ready, notices) = match tokio::time::timeout(PROBE_TIME_MAX, state.handle.status()).await {
+        Ok(Ok(report)) => (report.ready, report.notices),
+        Ok(Err(reason)) => (false, vec![format!("the node is too busy: {reason}")]),
+        Err(_) => (false, vec!["the node does not answer".to_owned()]),
+    };
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    error::json(status, &json!({"ready": ready, "notices": notices}))
+}
+
+fn busy(reason: &'static str) -> ApiError {
+    ApiError::busy(format!("the node is too busy: {reason}"))
+}
