@@ -6,6 +6,8 @@
 //! behind them. The shares are printed (`cargo test -p signpost-tests --test mutations --
 //! --nocapture`). `SIGNPOST_SEED` chooses another run.
 
+#![allow(clippy::print_stdout, reason = "the seed and the shares are the report")]
+
 mod messages;
 mod mutator;
 
