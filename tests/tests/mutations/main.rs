@@ -10,6 +10,7 @@
 
 mod messages;
 mod mutator;
+mod outcome;
 
 use std::{
     collections::BTreeMap,
@@ -17,8 +18,9 @@ use std::{
     thread,
 };
 
-use messages::{Network, Outcome, Subject};
+use messages::{Network, Subject};
 use mutator::Mutator;
+use outcome::Outcome;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 
