@@ -161,6 +161,9 @@ impl Roster {
             let (organization, root) = roster.admit(number + 1, record)?;
             roots.insert(root.0, (organization, root.1));
         }
+        if roots.keys().any(|root| roster.keys.contains_key(root)) {
+            return Err(FoundingError::Inconsistent("a root key is in use at a node"));
+        }
         let mut endorsed = BTreeSet::new();
         for (number, bytes) in file.endorsements.iter().enumerate() {
             let organization = verify_endorsement(bytes, &roots, &network)

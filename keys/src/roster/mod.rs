@@ -6,6 +6,8 @@
 
 mod founding;
 mod inception;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
