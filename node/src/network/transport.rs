@@ -34,9 +34,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 /// Addresses of one member that are tried at the same time.
 const DIAL_CONCURRENCY: NonZeroU8 = NonZeroU8::new(4).expect("four is not zero");
-/// Inbound streams of one connection that are still negotiating their protocol: as many as one
+/// Inbound streams of one connection that are still negotiating their protocol: more than one
 /// peer may have requests under way, since they may all begin at once.
-const NEGOTIATING_STREAMS_MAX: usize = 96;
+const NEGOTIATING_STREAMS_MAX: usize = 128;
 
 /// What carries the connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
