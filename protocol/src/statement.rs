@@ -15,7 +15,6 @@ use minicbor::{Decode, Encode};
 use crate::{
     codec::{self, DecodeError},
     ids::{ContentHash, KeyId, NetworkId, OrganizationId},
-    roster::KeyUse,
     time::Timestamp,
 };
 
@@ -79,6 +78,24 @@ impl StatementKind {
         data.extend_from_slice(network.as_bytes());
         data
     }
+}
+
+/// What a key may be used for (DESIGN §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(index_only)]
+pub enum KeyUse {
+    /// Offline; vouches for the organization's other keys.
+    #[n(0)]
+    Root,
+    /// On an admin's machine; approves roster statements.
+    #[n(1)]
+    Govern,
+    /// On a node; says what the organization holds: pointers, digest heads, answers.
+    #[n(2)]
+    Pointer,
+    /// On a node; its libp2p identity, and speaks for it: asks, evaluations.
+    #[n(3)]
+    Transport,
 }
 
 /// A body that travels signed.

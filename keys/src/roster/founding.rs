@@ -8,10 +8,8 @@ use signpost_protocol::{
     blind::{Evaluator, EvaluatorSet},
     codec::{self, Bounded, ByteString},
     limits,
-    roster::{
-        EndorsedFounding, Endorsement, Founding, KeyRecord, KeyUse, MemberRecord, Parameters,
-    },
-    statement::{Body as _, Envelope},
+    roster::{EndorsedFounding, Endorsement, Founding, KeyRecord, MemberRecord, Parameters},
+    statement::{Body as _, Envelope, KeyUse},
 };
 
 use super::{KeyUser, Listing, Member, MemberNode, Roster, inception::verify_inception};

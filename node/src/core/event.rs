@@ -5,14 +5,14 @@
 
 use std::collections::HashSet;
 
-use signpost_protocol::{ContentHash, KeyEpoch, Locator, OrganizationId, PublicKey, Timestamp};
+use signpost_protocol::{ContentHash, Locator, OrganizationId, PublicKey, Timestamp};
 
 use super::{
-    filter_work::FilterBuild,
+    filter_work::{FilterBuild, FilterJob},
     local::{LocalReply, LocalRequest},
 };
 use crate::{
-    digests::{DigestKeying, SharedBytes, SizeClass},
+    digests::{SharedBytes, SizeClass},
     network::{GossipId, InboundId, Plane, RequestFailure, Verdict},
     store::{Batch, DisclosureRecord},
 };
@@ -123,20 +123,6 @@ pub struct NewFilter {
     pub ones: u32,
     /// Its bytes, mapped.
     pub bytes: SharedBytes,
-}
-
-/// An own filter together with all that is needed to test it.
-pub struct FilterJob {
-    /// For whom.
-    pub organization: OrganizationId,
-    /// Locators of which key epoch.
-    pub key_epoch: KeyEpoch,
-    /// The filter as advertised.
-    pub digest: crate::digests::Filter,
-    /// Its keying.
-    pub keying: DigestKeying,
-    /// Its changes.
-    pub changes: crate::digests::Changes,
 }
 
 /// Something is to be done.

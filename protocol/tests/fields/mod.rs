@@ -13,9 +13,10 @@ use signpost_protocol::{
     locate::{Answer, Ask, AskSubject, RefusalCode, Reply},
     pointer::{Pointer, PointerState},
     roster::{
-        EndorsedFounding, Endorsement, Founding, Inception, KeyRecord, KeyUse, MemberRecord,
-        NodeRecord, Parameters, Standing,
+        EndorsedFounding, Endorsement, Founding, Inception, KeyRecord, MemberRecord, NodeRecord,
+        Parameters, Standing,
     },
+    statement::KeyUse,
 };
 
 /// The fields of one message. A field that is missing or of another type fails the test.

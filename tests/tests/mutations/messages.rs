@@ -19,10 +19,8 @@ use signpost_protocol::{
     hello::{HelloAnswer, HelloRequest, Regard},
     limits,
     locate::{Answer, Ask, AskSubject, RefusalCode, Reply},
-    roster::{
-        Founding, Inception, KeyRecord, KeyUse, MemberRecord, NodeRecord, Parameters, Standing,
-    },
-    statement::{Body, Envelope, StatementKind},
+    roster::{Founding, Inception, KeyRecord, MemberRecord, NodeRecord, Parameters, Standing},
+    statement::{Body, Envelope, KeyUse, StatementKind},
 };
 
 use crate::outcome::Outcome;

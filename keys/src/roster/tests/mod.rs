@@ -9,9 +9,9 @@ use signpost_protocol::{
     NodeId, OdsCode, OrganizationId, Timestamp,
     codec::{self, Bounded, ByteString, Text},
     roster::{
-        Endorsement, Founding, Inception, KeyRecord, KeyUse, MemberRecord, NodeRecord, Parameters,
-        Standing,
+        Endorsement, Founding, Inception, KeyRecord, MemberRecord, NodeRecord, Parameters, Standing,
     },
+    statement::KeyUse,
 };
 
 use super::{FoundingError, Roster, assemble, dealt_evaluators, endorse, incept};

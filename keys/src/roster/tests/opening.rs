@@ -1,11 +1,8 @@
 //! Which roster files make a network.
 
 use signpost_protocol::{
-    ContentHash, NetworkId, NodeId, OrganizationId, PublicKey,
-    blind::Evaluator,
-    codec::Bounded,
-    roster::{EndorsedFounding, KeyUse},
-    statement::Body as _,
+    ContentHash, NetworkId, NodeId, OrganizationId, PublicKey, blind::Evaluator, codec::Bounded,
+    roster::EndorsedFounding, statement::Body as _, statement::KeyUse,
 };
 
 use super::*;
