@@ -59,7 +59,7 @@ impl Core {
         }
         let job = WriteJob { ticket, writes };
         if unknown.is_empty() {
-            return self.finish_writes(turn, job, Ok(()));
+            return self.ready_writes.push_back((job, Ok(())));
         }
         let id = self.number();
         self.writes.insert(id, job);
@@ -94,20 +94,15 @@ impl Core {
         }
     }
 
-    pub(super) fn writes_blinded(
-        &mut self,
-        turn: &mut Turn<'_>,
-        job: u64,
-        result: Result<(), LocateError>,
-    ) {
+    pub(super) fn writes_blinded(&mut self, job: u64, result: Result<(), LocateError>) {
         if let Some(job) = self.writes.remove(&job) {
-            self.finish_writes(turn, job, result);
+            self.ready_writes.push_back((job, result));
         }
     }
 
     /// Carries out the writes of a job, one after the other, and tells all results once what was
     /// done is durable.
-    fn finish_writes(
+    pub(super) fn finish_writes(
         &mut self,
         turn: &mut Turn<'_>,
         job: WriteJob,

@@ -99,7 +99,6 @@ impl Core {
                 Err(fault) => {
                     warn!(%ods, fault, "a pointer is not used");
                     self.target_failed(id, at, CauseKind::AnswerRefused, &fault);
-                    return;
                 }
             }
         }
@@ -139,6 +138,10 @@ impl Core {
         if pointer.organization != *organization {
             return Err("it passed off another organization's pointer".to_owned());
         }
+        let namesake = self.roster.member_by_ods(&pointer.id.ods_code());
+        if namesake.is_some_and(|member| member.organization != *organization) {
+            return Err("one of its pointers has another organization's id".to_owned());
+        }
         let skew = self.roster.parameters().clock_skew_max;
         if pointer.issued > turn.now.unix.plus(skew) {
             return Err("one of its pointers is from the future: compare clocks".to_owned());
@@ -165,9 +168,10 @@ impl Core {
 impl Inquiry {
     /// Keeps the newest version of each pointer: two nodes of one organization may both hold it.
     fn keep(&mut self, found: FoundPointer) {
-        let known = self.found.get(&found.pointer.id);
+        let key = (found.pointer.id.clone(), found.pointer.organization);
+        let known = self.found.get(&key);
         if known.is_none_or(|known| known.pointer.version < found.pointer.version) {
-            self.found.insert(found.pointer.id.clone(), found);
+            self.found.insert(key, found);
         }
     }
 }

@@ -259,7 +259,7 @@ impl Core {
     fn blinded(&mut self, turn: &mut Turn<'_>, waiter: Waiter, result: Result<(), LocateError>) {
         match waiter {
             Waiter::Inquiry(inquiry) => self.inquiry_blinded(turn, inquiry, result),
-            Waiter::Writes(job) => self.writes_blinded(turn, job, result),
+            Waiter::Writes(job) => self.writes_blinded(job, result),
         }
     }
 

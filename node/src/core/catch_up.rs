@@ -10,7 +10,7 @@ use signpost_protocol::{
 };
 use tracing::{debug, warn};
 
-use super::{Core, Outstanding, Turn, event::Action};
+use super::{Core, Outstanding, Persist, Turn, event::Action};
 use crate::network::{GossipId, InboundId, Plane, RequestFailure, Verdict};
 
 /// Fetches of heads from one peer at a time: 1,024 heads, well below the requests that may be
@@ -30,12 +30,19 @@ impl Core {
         peer: PublicKey,
         result: Result<Vec<u8>, RequestFailure>,
     ) {
-        let Some(DigestsAnswer::Versions(versions)) = digests_answer(&peer, result) else { return };
+        let versions = match digests_answer(&peer, result) {
+            Some(DigestsAnswer::Versions(versions)) => versions,
+            Some(DigestsAnswer::Same) => return self.compared(turn),
+            _ => return,
+        };
         let wanted: Vec<(OrganizationId, NodeId)> = versions
             .iter()
             .filter(|theirs| self.wants_head(theirs))
             .map(|theirs| (theirs.organization, theirs.node))
             .collect();
+        if wanted.is_empty() {
+            return self.compared(turn);
+        }
         let Some(connected) = self.peers.connected.get_mut(&peer) else { return };
         if connected.heads_awaited > 0 {
             return;
@@ -68,8 +75,16 @@ impl Core {
         connected.heads_awaited = connected.heads_awaited.saturating_sub(1);
         // Not when it gave nothing of use: such a peer would be asked in a circle.
         if connected.heads_awaited == 0 && connected.has_more_heads && accepted > 0 {
-            self.compare_heads(turn, peer);
+            return self.compare_heads(turn, peer);
         }
+        if connected.heads_awaited == 0 {
+            self.compared(turn);
+        }
+    }
+
+    /// A peer has told what it knows, own former heads included: own heads may be issued.
+    fn compared(&mut self, turn: &Turn<'_>) {
+        self.heads_from = self.heads_from.min(turn.now.uptime);
     }
 
     pub(super) fn on_gossip(
@@ -109,7 +124,7 @@ impl Core {
                 } else {
                     DigestsAnswer::Versions(Bounded::new(versions).expect("capped when collected"))
                 };
-                turn.reply(id, &answer);
+                reply_when_durable(turn, id, &answer);
             }
             Ok(DigestsRequest::Heads(wanted)) => {
                 let heads = wanted
@@ -118,7 +133,7 @@ impl Core {
                     .filter_map(|head| ByteString::new(head.bytes().to_vec()))
                     .collect();
                 let heads = Bounded::new(heads).expect("no more than were asked for");
-                turn.reply(id, &DigestsAnswer::Heads(heads));
+                reply_when_durable(turn, id, &DigestsAnswer::Heads(heads));
             }
             Ok(DigestsRequest::Blob(hash, offset)) => {
                 turn.act(Action::ServeBlob { id, hash, offset });
@@ -162,6 +177,17 @@ impl Core {
                 .known_head(&theirs.organization, &theirs.node)
                 .is_none_or(|known| known.version < theirs.version)
     }
+}
+
+/// An own head that was just issued may be among them: should this node crash before it is on disk,
+/// nobody may have seen its version.
+fn reply_when_durable(turn: &mut Turn<'_>, id: InboundId, answer: &DigestsAnswer) {
+    let frame = codec::encode(answer);
+    turn.act(Action::Persist(Persist {
+        then: vec![Action::Reply { id, frame }],
+        otherwise: vec![Action::Refuse { id }],
+        ..Persist::default()
+    }));
 }
 
 fn hash_of(versions: &[HeadVersion]) -> ContentHash {

@@ -8,14 +8,14 @@ use std::collections::{BTreeMap, HashSet};
 
 use signpost_keys::{ValidAt, Verified};
 use signpost_protocol::{
-    ContentHash, KeyEpoch, Locator, NodeId, OrganizationId, PublicKey, Timestamp,
+    ContentHash, KeyEpoch, Locator, NodeId, OrganizationId, PublicKey,
     digest::{DigestHead, FILTER_KIND_BLOOM_AES12, FilterHead},
     limits,
 };
 use tracing::{debug, info, warn};
 
 use super::{
-    Core, Persist, Turn,
+    Core, Now, Persist, Turn,
     completeness::{Cause, CauseKind, Completeness},
     event::Action,
     rows,
@@ -26,6 +26,9 @@ use crate::{
     store::Batch,
 };
 
+/// Milliseconds that a newer head may wait for its parts before its writer counts as stale: most
+/// are here within a second.
+const FETCH_PATIENCE: u64 = 10_000;
 /// How many rounds of maintenance lie between two clean-ups of blobs: about an hour.
 const RETAIN_EVERY: u32 = 3_600;
 
@@ -34,12 +37,15 @@ const RETAIN_EVERY: u32 = 3_600;
 pub(super) struct Digests {
     table: BTreeMap<(OrganizationId, NodeId), Entry>,
     rounds: u32,
+    comparisons: usize,
 }
 
 #[derive(Default)]
 struct Entry {
     current: Option<Digest>,
     incoming: Option<Verified<DigestHead>>,
+    /// Since when (uptime) a newer head than the current one waits for its parts.
+    waiting_since: Option<u64>,
     /// Heads up to this version were fetched and found bad.
     bad_version: u64,
 }
@@ -47,6 +53,8 @@ struct Entry {
 /// A head whose parts are here and hold.
 struct Digest {
     head: Verified<DigestHead>,
+    /// The uptime at which it was put to use: its age by a clock that does not jump.
+    since: u64,
     filters: Vec<ReadyFilter>,
 }
 
@@ -89,18 +97,37 @@ impl Digests {
     }
 
     fn named_blobs(&self) -> impl Iterator<Item = ContentHash> + '_ {
-        self.table
-            .values()
-            .flat_map(|entry| {
-                let current = entry.current.as_ref().map(|digest| &digest.head);
-                current.into_iter().chain(&entry.incoming)
-            })
-            .flat_map(|head| head.filters.iter())
-            .flat_map(blobs_of)
+        self.table.values().flat_map(Entry::named_blobs)
+    }
+}
+
+impl Digest {
+    /// The filter in use, if it is the very one that a newer head names.
+    fn same_filter(&self, newer: &FilterHead) -> Option<&Filter> {
+        let at = self.head.filters.iter().position(|known| {
+            known.filter == newer.filter
+                && known.class == newer.class
+                && known.ones == newer.ones
+                && known.salt == newer.salt
+        })?;
+        self.filters.get(at).map(|ready| &ready.filter)
     }
 }
 
 impl Entry {
+    /// Whether something newer than the current digest is known and cannot be used.
+    fn lags(&self, uptime: u64) -> bool {
+        let version = self.current.as_ref().map_or(0, |digest| digest.head.version);
+        self.bad_version > version
+            || self.waiting_since.is_some_and(|since| uptime.saturating_sub(since) > FETCH_PATIENCE)
+    }
+
+    fn named_blobs(&self) -> HashSet<ContentHash> {
+        let current = self.current.as_ref().map(|digest| &digest.head);
+        let heads = current.into_iter().chain(&self.incoming);
+        heads.flat_map(|head| head.filters.iter()).flat_map(blobs_of).collect()
+    }
+
     fn newest(&self) -> Option<&Verified<DigestHead>> {
         self.incoming.as_ref().or(self.current.as_ref().map(|digest| &digest.head))
     }
@@ -112,15 +139,22 @@ pub(super) fn blobs_of(filter: &FilterHead) -> impl Iterator<Item = ContentHash>
 }
 
 impl ReadyFilter {
-    /// Puts a filter together from its checked parts; `part` finds them by name.
+    /// Puts a filter together from its parts; `part` finds them by name. A filter that is `known` was
+    /// checked before.
     pub(super) fn assemble(
         organization: &OrganizationId,
         head: &FilterHead,
+        known: Option<&Filter>,
         mut part: impl FnMut(&ContentHash) -> Option<SharedBytes>,
     ) -> Result<Self, String> {
         let class = SizeClass::new(head.class).ok_or("unknown size class")?;
-        let bytes = part(&head.filter).ok_or("the filter is not here")?;
-        let filter = Filter::check(bytes, class, head.ones).map_err(|error| error.to_string())?;
+        let filter = match known {
+            Some(known) => known.clone(),
+            None => {
+                let bytes = part(&head.filter).ok_or("the filter is not here")?;
+                Filter::check(bytes, class, head.ones).map_err(|error| error.to_string())?
+            }
+        };
         let lists = head
             .changes
             .iter()
@@ -224,23 +258,22 @@ impl Core {
 
     fn accept_head(&mut self, turn: &mut Turn<'_>, head: Verified<DigestHead>, source: PublicKey) {
         let key = (head.organization, head.node);
-        let mut batch = Batch::new();
-        batch
-            .put(rows::head_key(&key.0, &key.1), head.bytes())
-            .expect("a head is far smaller than a row may be");
-        turn.act(Action::Persist(Persist { batches: vec![batch], ..Persist::default() }));
         let entry = self.digests.table.entry(key).or_default();
         let parts: Vec<_> = head.filters.iter().flat_map(wanted_parts).collect();
         entry.incoming = Some(head);
+        entry.waiting_since.get_or_insert(turn.now.uptime);
+        // What only the head before this one named is no longer wanted.
+        let named = entry.named_blobs();
+        self.fetches.release(&key, &named);
         for (hash, length) in parts {
             self.want_blob(turn, hash, length, key, source);
         }
-        self.promote(key);
+        self.promote(turn, key);
         self.pump_fetches(turn);
     }
 
     /// Puts an incoming head to use if all its parts are here.
-    pub(super) fn promote(&mut self, key: (OrganizationId, NodeId)) {
+    pub(super) fn promote(&mut self, turn: &mut Turn<'_>, key: (OrganizationId, NodeId)) {
         let Some(entry) = self.digests.table.get_mut(&key) else { return };
         let Some(head) = &entry.incoming else { return };
         if !head.filters.iter().flat_map(blobs_of).all(|hash| self.fetches.has(&hash)) {
@@ -249,26 +282,35 @@ impl Core {
         let filters = head
             .filters
             .iter()
-            .map(|filter| ReadyFilter::assemble(&key.0, filter, |hash| self.fetches.bytes(hash)))
+            .map(|filter| {
+                let known = entry.current.as_ref().and_then(|digest| digest.same_filter(filter));
+                ReadyFilter::assemble(&key.0, filter, known, |hash| self.fetches.bytes(hash))
+            })
             .collect::<Result<Vec<_>, String>>();
         let head = entry.incoming.take().expect("looked at above");
+        entry.waiting_since = None;
         let version = head.version;
         match filters {
             Ok(filters) => {
                 debug!(?key, version, "a digest is in use");
-                entry.current = Some(Digest { head, filters });
+                let mut batch = Batch::new();
+                batch
+                    .put(rows::head_key(&key.0, &key.1), head.bytes())
+                    .expect("a head is far smaller than a row may be");
+                turn.act(Action::Persist(Persist { batches: vec![batch], ..Persist::default() }));
+                entry.current = Some(Digest { head, since: turn.now.uptime, filters });
             }
             Err(fault) => {
                 entry.bad_version = version;
                 warn!(organization = ?key.0, version, fault, "refused a digest after fetching it");
             }
         }
-        let named: HashSet<ContentHash> = self.digests.named_blobs().collect();
+        let named = entry.named_blobs();
         self.fetches.release(&key, &named);
     }
 
     pub(super) fn maintain_digests(&mut self, turn: &mut Turn<'_>) {
-        self.retry_fetches(turn);
+        self.pump_fetches(turn);
         self.digests.rounds = self.digests.rounds.wrapping_add(1);
         if self.digests.rounds.is_multiple_of(RETAIN_EVERY) {
             let mut named: HashSet<ContentHash> = self.digests.named_blobs().collect();
@@ -281,12 +323,14 @@ impl Core {
                 .unwrap_or(u32::MAX)
                 .max(1),
         );
-        // Gossip may lose a head; one comparison an interval with one peer finds it.
+        // Gossip may lose a head; one comparison an interval, each with the next peer, finds it.
         let count = self.peers.connected.len();
         if due && count > 0 {
-            let nth = self.digests.rounds as usize % count;
+            self.digests.comparisons = self.digests.comparisons.wrapping_add(1);
+            let nth = self.digests.comparisons % count;
             let peer = *self.peers.connected.keys().nth(nth).expect("nth is below the count");
             self.compare_heads(turn, peer);
+            self.say_hello_to_all(turn);
         }
     }
 
@@ -297,7 +341,7 @@ impl Core {
         locator: &Locator,
         epoch: KeyEpoch,
         only: Option<OrganizationId>,
-        now: Timestamp,
+        now: Now,
         completeness: &mut Completeness,
     ) -> Vec<Candidate> {
         let key = LocatorKey::new(locator);
@@ -321,7 +365,8 @@ impl Core {
                     digest.and_then(|digest| digest.filters.iter().find(|f| f.key_epoch == epoch));
                 match (digest, filter) {
                     (Some(digest), Some(filter)) => {
-                        self.note_age(&digest.head, now, completeness);
+                        let lags = entry.is_some_and(|entry| entry.lags(now.uptime));
+                        self.note_age(digest, lags, now, completeness);
                         if only.is_some() || filter.may_contain(&key) {
                             candidates.push(candidate);
                         }
@@ -338,14 +383,13 @@ impl Core {
         candidates
     }
 
-    fn note_age(
-        &self,
-        head: &Verified<DigestHead>,
-        now: Timestamp,
-        completeness: &mut Completeness,
-    ) {
-        let stale =
-            now.since(head.issued) > self.roster.parameters().head_age_max || now > head.expires;
+    fn note_age(&self, digest: &Digest, lags: bool, now: Now, completeness: &mut Completeness) {
+        let head = &digest.head;
+        let age_max = self.roster.parameters().head_age_max;
+        let stale = now.unix.since(head.issued) > age_max
+            || now.unix > head.expires
+            || now.uptime.saturating_sub(digest.since) > age_max
+            || lags;
         let (ods, name) = self.label(&head.organization);
         if stale {
             completeness.add(Cause {

@@ -2,7 +2,7 @@
 
 use signpost_keys::{ValidAt, Verified, sign};
 use signpost_protocol::{
-    PublicKey,
+    OrganizationId, PublicKey,
     blind::{EvaluateAnswer, EvaluateRequest},
     codec::{self, Bounded, ByteString},
     locate::{RefusalCode, Reply},
@@ -11,6 +11,10 @@ use tracing::{debug, error, warn};
 
 use super::{Core, Turn};
 use crate::network::InboundId;
+
+/// Elements evaluated for one organization in a second: a quarter of a core, at 50 µs each.
+/// An import waits; nobody can keep an evaluator from its other work.
+const ELEMENTS_PER_SECOND_MAX: usize = 5_000;
 
 impl Core {
     pub(super) fn on_evaluate(
@@ -51,6 +55,7 @@ impl Core {
         }
         let asking = request.asking;
         self.admit_request(turn, asking, request.request, request.issued, request.expires)?;
+        self.admit_elements(asking, request.blinded.len(), turn.now.uptime)?;
         let share = self.me.share.as_ref().ok_or(RefusalCode::NotServed)?;
         let blinded: Vec<[u8; 32]> = request.blinded.iter().map(|element| **element).collect();
         let evaluation = share.evaluate(&blinded, &mut self.rng).map_err(|error| {
@@ -72,6 +77,25 @@ impl Core {
             issued: now,
         };
         Ok(sign(answer, &self.me.transport, &self.roster.network()))
+    }
+
+    /// Counts what an organization has evaluated in the current second.
+    fn admit_elements(
+        &mut self,
+        asking: OrganizationId,
+        elements: usize,
+        uptime: u64,
+    ) -> Result<(), RefusalCode> {
+        let second = uptime / 1_000;
+        let entry = self.evaluated.entry(asking).or_default();
+        if entry.0 != second {
+            *entry = (second, 0);
+        }
+        if entry.1 + elements > ELEMENTS_PER_SECOND_MAX {
+            return Err(RefusalCode::Busy);
+        }
+        entry.1 += elements;
+        Ok(())
     }
 
     /// Checks a signed request: by a member's transport key, and by the very key that the peer

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use signpost_protocol::{
     ContentHash, NodeId, OrganizationId, PublicKey, codec,
     digest::{DigestsAnswer, DigestsRequest},
+    limits,
 };
 use tracing::warn;
 
@@ -20,6 +21,13 @@ use crate::{
 
 /// Parts being fetched at once: each may be a 100 MB filter, held in memory until it is whole.
 const FETCHES_MAX: usize = 4;
+
+/// ... of which parts of one writer's digest.
+const FETCHES_PER_WRITER_MAX: usize = 2;
+/// Milliseconds before a part that nobody had is asked for again: doubled each time ...
+const RETRY_MIN: u64 = 500;
+/// ... up to this.
+const RETRY_MAX: u64 = 60_000;
 
 type Wanter = (OrganizationId, NodeId);
 
@@ -35,6 +43,9 @@ struct Want {
     source: PublicKey,
     /// Peers that do not have it, or sent something else.
     tried: BTreeSet<PublicKey>,
+    /// How often nobody had it, and the uptime before which it is not tried again.
+    failures: u32,
+    retry_at: u64,
     state: State,
 }
 
@@ -44,7 +55,7 @@ enum State {
     /// To be fetched.
     Queued,
     /// Being fetched.
-    Fetching { bytes: Vec<u8> },
+    Fetching { from: PublicKey, bytes: Vec<u8> },
     /// Whole, being checked and written.
     Storing { from: PublicKey },
     /// Here.
@@ -87,7 +98,8 @@ impl Core {
         let want = self.fetches.wants.entry(hash).or_insert_with(|| {
             turn.act(Action::LoadBlob(hash));
             let wanters = BTreeSet::new();
-            Want { length, wanters, source, tried: BTreeSet::new(), state: State::Looking }
+            let tried = BTreeSet::new();
+            Want { length, wanters, source, tried, failures: 0, retry_at: 0, state: State::Looking }
         });
         want.wanters.insert(wanter);
     }
@@ -105,7 +117,7 @@ impl Core {
             Some(bytes) => {
                 want.state = State::Here(bytes);
                 for wanter in want.wanters.clone() {
-                    self.promote(wanter);
+                    self.promote(turn, wanter);
                 }
             }
             None => {
@@ -123,39 +135,50 @@ impl Core {
         self.pump_fetches(turn);
     }
 
-    /// Starts fetching what is queued, as far as there is room and somebody to ask.
+    /// Starts fetching what is queued, as far as there is room and somebody to ask. What failed
+    /// least comes first, and no writer takes more than its share: heads that name parts which
+    /// nobody has cannot keep the others from being fetched.
     pub(super) fn pump_fetches(&mut self, turn: &mut Turn<'_>) {
-        let busy =
-            |want: &Want| matches!(want.state, State::Fetching { .. } | State::Storing { .. });
-        let mut room =
-            FETCHES_MAX.saturating_sub(self.fetches.wants.values().filter(|w| busy(w)).count());
-        let queued: Vec<ContentHash> = self
-            .fetches
-            .wants
-            .iter()
-            .filter(|(_, want)| matches!(want.state, State::Queued))
-            .map(|(hash, _)| *hash)
-            .collect();
-        for hash in queued {
+        let uptime = turn.now.uptime;
+        let mut busy: BTreeMap<Wanter, usize> = BTreeMap::new();
+        let mut room = FETCHES_MAX;
+        let mut queued = Vec::new();
+        for (hash, want) in &self.fetches.wants {
+            match want.state {
+                State::Fetching { .. } | State::Storing { .. } => {
+                    room = room.saturating_sub(1);
+                    want.wanters.iter().for_each(|wanter| *busy.entry(*wanter).or_default() += 1);
+                }
+                State::Queued if want.retry_at <= uptime => queued.push((want.failures, *hash)),
+                _ => {}
+            }
+        }
+        queued.sort_unstable();
+        for (_, hash) in queued {
             if room == 0 {
                 return;
             }
-            let Some(peer) = self.source_of(turn, &hash) else { continue };
+            let source = self.source_of(turn, &hash);
             let want = self.fetches.wants.get_mut(&hash).expect("listed above");
-            want.state = State::Fetching { bytes: Vec::new() };
+            let shares = want.wanters.iter().map(|wanter| busy.get(wanter).copied().unwrap_or(0));
+            if shares.min().unwrap_or(0) >= FETCHES_PER_WRITER_MAX {
+                continue;
+            }
+            let Some(peer) = source else {
+                // Nobody has it now; peers that failed are tried again later, never given up.
+                if !want.tried.is_empty() {
+                    let wait = RETRY_MIN.saturating_mul(1 << want.failures.min(10)).min(RETRY_MAX);
+                    want.tried.clear();
+                    want.failures = want.failures.saturating_add(1);
+                    want.retry_at = uptime + wait;
+                }
+                continue;
+            };
+            want.wanters.iter().for_each(|wanter| *busy.entry(*wanter).or_default() += 1);
+            want.state = State::Fetching { from: peer, bytes: Vec::new() };
             self.ask_piece(turn, peer, hash, 0);
             room -= 1;
         }
-    }
-
-    /// Peers that failed before are tried again: nothing is given up for ever.
-    pub(super) fn retry_fetches(&mut self, turn: &mut Turn<'_>) {
-        for want in self.fetches.wants.values_mut() {
-            if matches!(want.state, State::Queued) {
-                want.tried.clear();
-            }
-        }
-        self.pump_fetches(turn);
     }
 
     pub(super) fn on_piece(
@@ -163,14 +186,21 @@ impl Core {
         turn: &mut Turn<'_>,
         peer: PublicKey,
         hash: ContentHash,
+        offset: u64,
         result: Result<Vec<u8>, RequestFailure>,
     ) {
         let answer = digests_answer(&peer, result);
         let Some(want) = self.fetches.wants.get_mut(&hash) else { return };
-        let State::Fetching { bytes } = &mut want.state else { return };
+        let State::Fetching { from, bytes } = &mut want.state else { return };
+        if *from != peer || bytes.len() as u64 != offset {
+            // Of an attempt that was given up.
+            return;
+        }
+        let piece_bytes = (want.length - offset).min(limits::BLOB_PIECE_BYTES_MAX as u64);
         match answer {
             Some(DigestsAnswer::Blob(piece))
-                if !piece.is_empty() && (bytes.len() + piece.len()) as u64 <= want.length =>
+                // Whole pieces only: crumbs would hold a place for ever.
+                if piece.len() as u64 == piece_bytes =>
             {
                 bytes.extend_from_slice(&piece);
                 if (bytes.len() as u64) < want.length {
@@ -198,7 +228,7 @@ impl Core {
 
     fn ask_piece(&mut self, turn: &mut Turn<'_>, peer: PublicKey, hash: ContentHash, offset: u64) {
         let frame = codec::encode(&DigestsRequest::Blob(hash, offset));
-        self.send(turn, peer, Plane::Digests, frame, Outstanding::Blob { hash });
+        self.send(turn, peer, Plane::Digests, frame, Outstanding::Blob { hash, offset });
     }
 
     /// Whom to ask for a part: the organization itself, who passed the head on, then anybody.

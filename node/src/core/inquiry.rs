@@ -36,6 +36,9 @@ use crate::{
 /// themselves are at fault. As many as a disclosure record names.
 const TARGETS_MAX: usize = ASKED_MAX;
 
+/// Pointers by id and organization: no organization can put its own in another's place.
+pub(super) type Found = BTreeMap<(PointerId, OrganizationId), FoundPointer>;
+
 /// A local request under way.
 pub(super) struct Inquiry {
     pub(super) ticket: Ticket,
@@ -46,7 +49,7 @@ pub(super) struct Inquiry {
     pub(super) goal: Goal,
     pub(super) targets: Vec<Target>,
     /// Own and received pointers, by id: the newest version of each.
-    pub(super) found: BTreeMap<PointerId, FoundPointer>,
+    pub(super) found: Found,
     pub(super) completeness: Completeness,
 }
 
@@ -151,8 +154,7 @@ impl Core {
         let (only, locator) = (*only, found);
         let mut completeness = std::mem::take(&mut inquiry.completeness);
         self.note_excluded(only, &mut completeness);
-        let mut candidates =
-            self.candidates(&locator, epoch, only, turn.now.unix, &mut completeness);
+        let mut candidates = self.candidates(&locator, epoch, only, turn.now, &mut completeness);
         if candidates.len() > TARGETS_MAX {
             warn!(candidates = candidates.len(), "far too many digests say maybe");
             for left_out in candidates.drain(TARGETS_MAX..) {
@@ -211,6 +213,11 @@ impl Core {
             .map(|node| Candidate { organization, node: node.node })
             .take(TARGETS_MAX)
             .collect();
+        if candidates.is_empty() && self.served(&organization).is_none() {
+            let reason = "the roster lists no node of it".to_owned();
+            let error = ReadError::HolderDown { ods, name, reason };
+            return turn.answer(ticket, LocalReply::Read(Err(error)));
+        }
         let number = self.number();
         let inquiry = Inquiry {
             ticket,
@@ -365,12 +372,13 @@ impl Core {
     }
 
     fn asker_record(&self, turn: &Turn<'_>, inquiry: &Inquiry) -> DisclosureRecord {
+        const MORE: &str = "; …";
         let mut completeness = inquiry.completeness.word().to_owned();
         for cause in inquiry.completeness.causes() {
             let ods = cause.organization.as_ref().map_or("-", |(ods, _)| ods.as_str());
             let note = format!("; {} {ods}", cause.kind.code());
-            if completeness.len() + note.len() > COMPLETENESS_BYTES_MAX - 4 {
-                completeness.push_str("; …");
+            if completeness.len() + note.len() > COMPLETENESS_BYTES_MAX - MORE.len() {
+                completeness.push_str(MORE);
                 break;
             }
             completeness.push_str(&note);
@@ -390,7 +398,12 @@ impl Core {
                 Goal::Read { .. } => "read",
             }
             .to_owned(),
-            pointers: inquiry.found.keys().take(POINTERS_MAX).map(ToString::to_string).collect(),
+            pointers: inquiry
+                .found
+                .keys()
+                .take(POINTERS_MAX)
+                .map(|(id, _)| id.to_string())
+                .collect(),
             completeness: Some(completeness),
         }
     }
@@ -408,6 +421,22 @@ impl Core {
                 &member.organization,
                 "is suspended and was not asked",
             ));
+        }
+        let served = self.me.served.iter().map(|served| served.organization);
+        for organization in served.filter(|o| only.is_none_or(|only| only == *o)) {
+            let restored = self.own.get(&organization).and_then(|own| own.restored_as_of());
+            if let Some(since) = restored {
+                let reason = "came back from a back-up and may lack pointers made since then";
+                let cause = self.cause(CauseKind::Restored, &organization, reason);
+                completeness.add(Cause { since: Some(since), ..cause });
+            }
+        }
+        let expelled = only
+            .and_then(|organization| self.roster.member(&organization))
+            .filter(|member| member.standing == Standing::Expelled);
+        if let Some(member) = expelled {
+            let reason = "is no longer a member and was not asked";
+            completeness.add(self.cause(CauseKind::NotAMember, &member.organization, reason));
         }
         if self.clock_is_wrong() {
             completeness.add(Cause {
@@ -429,10 +458,10 @@ impl Core {
 /// A pointer that was found is shown; if none was, the holder either has none or could not say.
 fn read_result(
     id: PointerId,
-    mut found: BTreeMap<PointerId, FoundPointer>,
+    found: Found,
     completeness: &Completeness,
 ) -> Result<ReadPointer, ReadError> {
-    if let Some(found) = found.remove(&id) {
+    if let Some(found) = found.into_values().next() {
         return Ok(ReadPointer { found, subject: None });
     }
     match completeness.causes().first() {

@@ -39,7 +39,7 @@ pub mod rows;
 mod status;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -51,7 +51,9 @@ use signpost_protocol::{
     locate::RefusalCode,
 };
 
-use self::local::{LocalReply, LocalRequest, LocateError, ReadError, WriteError};
+use self::local::{
+    LocalReply, LocalRequest, LocateError, ReadError, WRITES_PER_REQUEST_MAX, WriteError,
+};
 use self::{
     advertise::WriteJob, blinder::BlindingJob, cache::LocatorCache, digests::Digests,
     fetch::Fetches, inquiry::Inquiry, own_digest::OwnDigest, peers::Peers, replay::ReplayGuard,
@@ -70,6 +72,9 @@ use crate::{
 const INQUIRIES_MAX: usize = 1_024;
 /// Batches of writes under way at once.
 const WRITE_JOBS_MAX: usize = 64;
+/// Milliseconds after its start that a node waits for peers to say which of its heads they know,
+/// before it issues one: a node restored from a back-up must not overtake its former self unnoticed.
+const HEADS_WAIT_MAX: u64 = 3_000;
 /// Milliseconds between two looks at connections, clocks and digests.
 const MAINTENANCE_INTERVAL: u64 = 1_000;
 
@@ -112,7 +117,7 @@ enum Outstanding {
     Hello { sent: Timestamp },
     Compare,
     Heads,
-    Blob { hash: ContentHash },
+    Blob { hash: ContentHash, offset: u64 },
     Ask { inquiry: u64, target: usize },
     Evaluate { job: u64, evaluator: usize },
 }
@@ -150,10 +155,19 @@ pub struct Core {
     digests: Digests,
     fetches: Fetches,
     own: BTreeMap<OrganizationId, OwnDigest>,
-    outstanding: HashMap<u64, Outstanding>,
+    /// What each request to a peer was for, and when (uptime) it was sent.
+    outstanding: HashMap<u64, (Outstanding, u64)>,
     inquiries: BTreeMap<u64, Inquiry>,
     blindings: BTreeMap<u64, BlindingJob>,
     writes: BTreeMap<u64, WriteJob>,
+    /// Jobs that can be decided; one in a turn, so that each sees what the one before it wrote.
+    ready_writes: VecDeque<(WriteJob, Result<(), LocateError>)>,
+    /// Elements evaluated for each organization in the current second.
+    evaluated: BTreeMap<OrganizationId, (u64, usize)>,
+    /// The uptime from which own heads may be issued: when peers have said what they know of them.
+    heads_from: u64,
+    /// Wall clock minus uptime at the last turn: it moves only when the clock jumps.
+    clock_base: Option<i128>,
     next_number: u64,
     maintenance_at: u64,
 }
@@ -186,6 +200,10 @@ impl Core {
             inquiries: BTreeMap::new(),
             blindings: BTreeMap::new(),
             writes: BTreeMap::new(),
+            ready_writes: VecDeque::new(),
+            evaluated: BTreeMap::new(),
+            heads_from: HEADS_WAIT_MAX,
+            clock_base: None,
             next_number: 0,
             maintenance_at: 0,
         }
@@ -197,6 +215,9 @@ impl Core {
     /// When an own row is damaged; cached rows of others are dropped and fetched again.
     pub fn start(&mut self, now: Now, store: &dyn Store) -> Result<Vec<Action>, rows::RowError> {
         let mut turn = Turn { now, store, actions: Vec::new() };
+        if self.roster.admitted().flat_map(|member| &member.nodes).count() <= 1 {
+            self.heads_from = now.uptime;
+        }
         self.load_own_digests(&mut turn)?;
         self.load_heads(&mut turn)?;
         Ok(turn.actions)
@@ -236,14 +257,19 @@ impl Core {
     pub fn next_wakeup(&self) -> u64 {
         let inquiries = self.inquiries.values().map(Inquiry::wakeup);
         let blindings = self.blindings.values().map(BlindingJob::wakeup);
-        let own = self.own.values().map(OwnDigest::wakeup);
-        inquiries.chain(blindings).chain(own).fold(self.maintenance_at, u64::min)
+        let own = self.own.values().map(|own| own.wakeup(self.heads_from));
+        let writes = (!self.ready_writes.is_empty()).then_some(0);
+        inquiries.chain(blindings).chain(own).chain(writes).fold(self.maintenance_at, u64::min)
     }
 
     /// Does whatever is due by now.
     fn on_time(&mut self, turn: &mut Turn<'_>) {
+        self.watch_clock(turn);
         self.expire_blindings(turn);
         self.expire_inquiries(turn);
+        if let Some((job, blinded)) = self.ready_writes.pop_front() {
+            self.finish_writes(turn, job, blinded);
+        }
         self.advertise_due(turn);
         if turn.now.uptime >= self.maintenance_at {
             self.maintenance_at = turn.now.uptime + MAINTENANCE_INTERVAL;
@@ -264,7 +290,10 @@ impl Core {
                 turn.answer(ticket, LocalReply::Read(Err(ReadError::Busy(BUSY))));
             }
             LocalRequest::Read(request) => self.start_read(turn, ticket, request),
-            LocalRequest::Write(writes) if self.writes.len() >= WRITE_JOBS_MAX => {
+            LocalRequest::Write(writes)
+                if self.writes.len() + self.ready_writes.len() >= WRITE_JOBS_MAX
+                    || writes.len() > WRITES_PER_REQUEST_MAX =>
+            {
                 let busy = writes.iter().map(|_| Err(WriteError::Busy(BUSY))).collect();
                 turn.answer(ticket, LocalReply::Write(busy));
             }
@@ -285,6 +314,7 @@ impl Core {
         id: InboundId,
         frame: &[u8],
     ) {
+        self.peers.heard(&peer, turn.now.uptime);
         match plane {
             Plane::Hello => self.on_hello(turn, peer, id, frame),
             Plane::Ask => self.on_ask(turn, peer, id, frame),
@@ -300,20 +330,24 @@ impl Core {
         peer: PublicKey,
         result: Result<Vec<u8>, RequestFailure>,
     ) {
-        if matches!(result, Err(RequestFailure::Timeout)) {
+        let Some((outstanding, sent)) = self.outstanding.remove(&token) else { return };
+        if result.is_ok() {
+            self.peers.heard(&peer, turn.now.uptime);
+        } else if result == Err(RequestFailure::Timeout) && !self.peers.heard_since(&peer, sent) {
             // A peer that lost its power leaves a connection that looks open for a long time.
             turn.act(Action::Disconnect(peer));
         }
-        match self.outstanding.remove(&token) {
-            None => {}
-            Some(Outstanding::Hello { sent }) => self.on_hello_answer(turn, peer, sent, result),
-            Some(Outstanding::Compare) => self.on_versions(turn, peer, result),
-            Some(Outstanding::Heads) => self.on_heads(turn, peer, result),
-            Some(Outstanding::Blob { hash }) => self.on_piece(turn, peer, hash, result),
-            Some(Outstanding::Ask { inquiry, target }) => {
+        match outstanding {
+            Outstanding::Hello { sent } => self.on_hello_answer(turn, peer, sent, result),
+            Outstanding::Compare => self.on_versions(turn, peer, result),
+            Outstanding::Heads => self.on_heads(turn, peer, result),
+            Outstanding::Blob { hash, offset } => {
+                self.on_piece(turn, peer, hash, offset, result);
+            }
+            Outstanding::Ask { inquiry, target } => {
                 self.on_answer(turn, inquiry, target, result);
             }
-            Some(Outstanding::Evaluate { job, evaluator }) => {
+            Outstanding::Evaluate { job, evaluator } => {
                 self.on_evaluated(turn, job, evaluator, result);
             }
         }
@@ -329,7 +363,7 @@ impl Core {
         purpose: Outstanding,
     ) {
         let token = self.number();
-        self.outstanding.insert(token, purpose);
+        self.outstanding.insert(token, (purpose, turn.now.uptime));
         turn.act(Action::Send { token, peer, plane, frame });
     }
 

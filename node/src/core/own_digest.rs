@@ -14,6 +14,7 @@ use signpost_protocol::{
     codec::{self, Bounded, ByteString},
     digest::{DigestHead, FILTER_KIND_BLOOM_AES12, FilterHead},
     limits,
+    statement::{Body as _, Envelope},
 };
 use tracing::{error, info, warn};
 
@@ -60,6 +61,8 @@ pub(super) struct OwnDigest {
     /// Heads were issued elsewhere up to this version.
     version_floor: u64,
     restored_as_of: Option<Timestamp>,
+    /// Whether the resumed digest is still being compared with the store.
+    is_auditing: bool,
     /// When the next head is due.
     due: u64,
     fault: Option<String>,
@@ -76,7 +79,8 @@ enum Build {
     /// None is under way; the next may start at this uptime.
     Idle { not_before: u64, wanted: bool },
     /// Started at this uptime.
-    Running { since: u64 },
+    /// With whether another is wanted after it: not everything stored will be in this one.
+    Running { since: u64, again: bool },
 }
 
 impl OwnDigest {
@@ -90,6 +94,7 @@ impl OwnDigest {
             build: Build::Idle { not_before: 0, wanted: false },
             version_floor: 0,
             restored_as_of: None,
+            is_auditing: false,
             due: u64::MAX,
             fault: None,
         }
@@ -112,16 +117,24 @@ impl OwnDigest {
         self.filter.iter().flat_map(|advertised| blobs_of(&advertised.head))
     }
 
-    pub(super) fn wakeup(&self) -> u64 {
+    /// When there is something to do; heads wait until `heads_from`.
+    pub(super) fn wakeup(&self, heads_from: u64) -> u64 {
+        let head = if self.may_issue() { self.due.max(heads_from) } else { u64::MAX };
         match self.build {
-            Build::Idle { not_before, wanted: true } => self.due.min(not_before),
-            _ => self.due,
+            Build::Idle { not_before, wanted: true } => head.min(not_before),
+            _ => head,
         }
     }
 
+    /// Whether a head would tell the truth: the digest stands for everything that is stored.
+    fn may_issue(&self) -> bool {
+        self.filter.is_some() && !self.is_auditing && self.fault.is_none()
+    }
+
     fn want_build(&mut self) {
-        if let Build::Idle { wanted, .. } = &mut self.build {
-            *wanted = true;
+        match &mut self.build {
+            Build::Idle { wanted, .. } => *wanted = true,
+            Build::Running { again, .. } => *again = true,
         }
     }
 
@@ -147,12 +160,17 @@ impl OwnDigest {
 impl Core {
     pub(super) fn load_own_digests(&mut self, turn: &mut Turn<'_>) -> Result<(), rows::RowError> {
         for own in self.own.values_mut() {
-            let row = OwnHeadRow::read(turn.store, &own.organization)?;
-            let head = row.and_then(|row| {
-                // Signed by this node; a key that has since expired does not make it another's.
-                self.roster.verify::<DigestHead>(&row.head, ValidAt::Issue).ok()
-            });
-            let Some(head) = head else {
+            let Some(row) = OwnHeadRow::read(turn.store, &own.organization)? else {
+                own.want_build();
+                continue;
+            };
+            let Ok(head) = self.roster.verify::<DigestHead>(&row.head, ValidAt::Issue) else {
+                // Its key has left the roster; the version still must not go back.
+                let head = Envelope::parse(DigestHead::KIND, &row.head, DigestHead::BYTES_MAX)
+                    .and_then(|envelope| envelope.body::<DigestHead>())
+                    .map_err(|_| rows::RowError::Damaged("digest head"))?;
+                own.version_floor = head.version;
+                own.restored_as_of = head.restored_as_of;
                 own.want_build();
                 continue;
             };
@@ -202,9 +220,11 @@ impl Core {
             Ok(missing) => missing.into_iter().for_each(|l| own.add(l, turn.now.uptime)),
             Err(error) => {
                 warn!(error, "the own digest could not be compared with the store");
+                own.filter = None;
                 own.want_build();
             }
         }
+        own.is_auditing = false;
         // A fresh head says that the node is back.
         own.due = own.due.min(turn.now.uptime);
     }
@@ -224,10 +244,11 @@ impl Core {
     /// Issues the heads, and starts the building of filters, that are due.
     pub(super) fn advertise_due(&mut self, turn: &mut Turn<'_>) {
         let uptime = turn.now.uptime;
+        let heads_from = self.heads_from;
         let organizations: Vec<OrganizationId> = self
             .own
             .values()
-            .filter(|own| own.wakeup() <= uptime)
+            .filter(|own| own.wakeup(heads_from) <= uptime)
             .map(|own| own.organization)
             .collect();
         for organization in organizations {
@@ -237,13 +258,9 @@ impl Core {
             {
                 self.start_build(turn, organization);
             }
-            let own = self.own.get_mut(&organization).expect("listed above");
-            if own.due <= uptime {
-                if own.filter.is_some() {
-                    self.issue_head(turn, organization);
-                } else {
-                    own.due = u64::MAX;
-                }
+            let own = &self.own[&organization];
+            if own.may_issue() && own.due <= uptime && heads_from <= uptime {
+                self.issue_head(turn, organization);
             }
         }
     }
@@ -255,7 +272,7 @@ impl Core {
         let class_max = self.roster.member(&organization).map_or(0, |member| member.class_max);
         let key_epoch = self.roster.evaluators().key_epoch;
         let own = self.own.get_mut(&organization).expect("only own digests are built");
-        own.build = Build::Running { since: turn.now.uptime };
+        own.build = Build::Running { since: turn.now.uptime, again: false };
         // Everything stored so far will be in it.
         own.pending.clear();
         let build = FilterBuild { organization, key_epoch, class_max, salt, seed };
@@ -271,25 +288,27 @@ impl Core {
         let uptime = turn.now.uptime;
         let key_epoch = self.roster.evaluators().key_epoch;
         let Some(own) = self.own.get_mut(&organization) else { return };
-        let took = match own.build {
-            Build::Running { since } => uptime.saturating_sub(since),
-            Build::Idle { .. } => 0,
+        let (took, again) = match own.build {
+            Build::Running { since, again } => (uptime.saturating_sub(since), again),
+            Build::Idle { .. } => (0, false),
         };
         let checked = result.and_then(|built| Advertised::fresh(&organization, key_epoch, &built));
         match checked {
             Ok(advertised) => {
                 let wait = took.saturating_mul(BUILD_SPACING).min(BUILD_SPACING_MAX);
-                own.build = Build::Idle { not_before: uptime + wait, wanted: false };
+                own.build = Build::Idle { not_before: uptime + wait, wanted: again };
                 own.filter = Some(advertised);
                 own.fault = None;
                 let arrived = std::mem::take(&mut own.pending);
                 arrived.into_iter().for_each(|locator| own.add(locator, uptime));
-                self.issue_head(turn, organization);
+                own.due = uptime;
             }
             Err(fault) => {
                 error!(fault, "the digest could not be built: new pointers are not advertised");
                 own.build = Build::Idle { not_before: uptime + BUILD_RETRY, wanted: true };
                 own.fault = Some(fault);
+                // No head says "this is all" while it is not: the last one goes stale.
+                own.due = u64::MAX;
             }
         }
     }
@@ -329,7 +348,8 @@ impl Core {
             ..Persist::default()
         }));
         own.head = Some(head);
-        own.due = now.uptime + parameters.head_interval;
+        let is_all = own.pending.is_empty();
+        own.due = now.uptime + if is_all { parameters.head_interval } else { HEAD_DELAY };
     }
 
     /// A head of this very node came from a peer: newer than ours, it shows that this node was
@@ -362,13 +382,21 @@ impl Core {
     }
 
     pub(super) fn confirm_restored(&mut self, turn: &mut Turn<'_>, ticket: Ticket) {
-        let mut confirmed = false;
-        for own in self.own.values_mut().filter(|own| own.restored_as_of.is_some()) {
+        let restored: Vec<OrganizationId> = self
+            .own
+            .values()
+            .filter(|own| own.restored_as_of.is_some() && own.may_issue())
+            .map(|own| own.organization)
+            .collect();
+        for organization in &restored {
+            let own = self.own.get_mut(organization).expect("listed above");
             own.restored_as_of = None;
-            own.due = own.due.min(turn.now.uptime);
-            confirmed = true;
+            self.issue_head(turn, *organization);
         }
-        turn.answer(ticket, LocalReply::ConfirmRestored(confirmed));
+        // After the heads, so that it is told when they are on disk.
+        let answer =
+            Action::Answer { ticket, reply: LocalReply::ConfirmRestored(!restored.is_empty()) };
+        turn.act(Action::Persist(Persist { then: vec![answer], ..Persist::default() }));
     }
 }
 
@@ -391,6 +419,7 @@ impl OwnDigest {
                     changes: ready.changes,
                 }));
                 self.filter = Some(advertised);
+                self.is_auditing = true;
             }
             Err(fault) => {
                 info!(fault, "the own digest on disk does not hold; building it anew");
@@ -458,7 +487,7 @@ impl Advertised {
         parts: &BTreeMap<ContentHash, Option<SharedBytes>>,
     ) -> Result<Self, String> {
         let part = |hash: &ContentHash| parts.get(hash).cloned().flatten();
-        let ready = ReadyFilter::assemble(organization, &head, part)?;
+        let ready = ReadyFilter::assemble(organization, &head, None, part)?;
         let class = SizeClass::new(head.class).ok_or("unknown size class")?;
         let lists = head
             .changes

@@ -1,11 +1,10 @@
 //! Reading this node's own pointers for its own clinical systems.
 
-use std::collections::BTreeMap;
-
 use signpost_protocol::{KeyEpoch, Locator, OrganizationId, PointerId, limits};
 
 use super::{
     Core, Turn,
+    inquiry::Found,
     local::{FoundPointer, ReadPointer},
     rows::{self, PointerRow, RowError},
 };
@@ -18,8 +17,8 @@ impl Core {
         epoch: KeyEpoch,
         locator: &Locator,
         only: Option<OrganizationId>,
-    ) -> Result<BTreeMap<PointerId, FoundPointer>, RowError> {
-        let mut found = BTreeMap::new();
+    ) -> Result<Found, RowError> {
+        let mut found = Found::new();
         let served = self.me.served.iter();
         for served in served.filter(|s| only.is_none_or(|o| o == s.organization)) {
             let prefix = rows::index_prefix(&served.organization, epoch, locator);
@@ -33,7 +32,8 @@ impl Core {
                     let id = rows::index_pointer(key)?;
                     let row = PointerRow::read(turn.store, &id)?;
                     let pointer = row.ok_or(RowError::Damaged("index"))?.pointer()?;
-                    found.insert(id, FoundPointer { pointer, ods: served.ods.clone() });
+                    let key = (id, served.organization);
+                    found.insert(key, FoundPointer { pointer, ods: served.ods.clone() });
                 }
             }
         }

@@ -34,6 +34,8 @@ pub(super) struct Peers {
 pub(super) struct Connected {
     /// Its clock minus ours, in milliseconds.
     clock_offset: Option<i64>,
+    /// Uptime at which something last came from it.
+    heard_at: u64,
     /// Fetches of heads from it that are under way.
     pub(super) heads_awaited: usize,
     /// Whether it has more heads that are wanted than are being fetched.
@@ -52,6 +54,18 @@ impl Peers {
             self.connected.values().filter_map(|p| p.clock_offset).collect();
         offsets.sort_unstable();
         offsets.get(offsets.len() / 2).copied()
+    }
+
+    /// Notes that something came from a peer.
+    pub(super) fn heard(&mut self, peer: &PublicKey, uptime: u64) {
+        if let Some(connected) = self.connected.get_mut(peer) {
+            connected.heard_at = uptime;
+        }
+    }
+
+    /// Whether anything has come from a peer after this uptime.
+    pub(super) fn heard_since(&self, peer: &PublicKey, uptime: u64) -> bool {
+        self.connected.get(peer).is_some_and(|connected| connected.heard_at > uptime)
     }
 
     pub(super) fn is_connected(&self, peer: &PublicKey) -> bool {
@@ -127,6 +141,24 @@ impl Core {
                 turn.act(Action::Connect(key));
                 room -= 1;
             }
+        }
+    }
+
+    /// Asks every connected peer for its time again.
+    pub(super) fn say_hello_to_all(&mut self, turn: &mut Turn<'_>) {
+        let peers: Vec<PublicKey> = self.peers.connected.keys().copied().collect();
+        for peer in peers {
+            self.say_hello(turn, peer);
+        }
+    }
+
+    /// When the wall clock jumps, what was known of the peers' clocks is void.
+    pub(super) fn watch_clock(&mut self, turn: &mut Turn<'_>) {
+        let base = i128::from(turn.now.unix.0) - i128::from(turn.now.uptime);
+        let last = self.clock_base.replace(base).unwrap_or(base);
+        if (base - last).unsigned_abs() > u128::from(self.roster.parameters().clock_skew_max) {
+            warn!("the clock of this machine has jumped; comparing it with the peers' again");
+            self.say_hello_to_all(turn);
         }
     }
 

@@ -20,6 +20,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use memmap2::Mmap;
@@ -33,6 +34,10 @@ pub const RANGE_BYTES_MAX: usize = 1 << 20;
 
 /// Begins the name of a file that is still being written; no hash in hexadecimal begins so.
 const TEMPORARY_PREFIX: &str = "tmp-";
+
+/// Blobs up to this many bytes are read onto the heap: a mapping each for the change lists of all
+/// England would pass the number of mappings that Linux allows a process (65,530).
+const HEAP_BYTES_MAX: u64 = 64 * 1024;
 
 /// A directory of content-addressed files, each named by its hash in hexadecimal.
 #[derive(Debug)]
@@ -87,20 +92,33 @@ impl Blobs {
     /// When the file is there but cannot be read, mapped or removed.
     #[allow(unsafe_code)]
     pub fn map(&self, hash: &ContentHash) -> io::Result<Option<SharedBytes>> {
-        let Some(file) = self.file(hash)? else { return Ok(None) };
+        let Some(mut file) = self.file(hash)? else { return Ok(None) };
+        if file.metadata()?.len() <= HEAP_BYTES_MAX {
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            return if ContentHash::of(&bytes) == *hash {
+                Ok(Some(Arc::new(bytes)))
+            } else {
+                self.remove_damaged(hash)
+            };
+        }
         // SAFETY: a mapping is sound while nobody changes or shortens the file. This module writes
         // a file once, under a temporary name, and never again after renaming it; replacing and
         // removing only unlink the name and leave a mapped file's bytes alone. The directory is the
         // node's own and `open` has closed it to other users.
         let mapped = unsafe { Mmap::map(&file)? };
         if ContentHash::of(&mapped) != *hash {
-            match fs::remove_file(self.path(hash)) {
-                // Another caller saw the damage too.
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => return Ok(None),
-            }
+            return self.remove_damaged(hash);
         }
         Ok(Some(Arc::new(mapped)))
+    }
+
+    fn remove_damaged(&self, hash: &ContentHash) -> io::Result<Option<SharedBytes>> {
+        match fs::remove_file(self.path(hash)) {
+            // Another caller may have seen the damage too.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(None),
+        }
     }
 
     /// Reads part of a blob, to serve it to a peer: up to `bytes_max` bytes from `offset`, never
@@ -126,17 +144,19 @@ impl Blobs {
         Ok(Some(bytes))
     }
 
-    /// Removes every blob that is not wanted and returns how many those were. What is mapped
+    /// Removes every blob of at least this age that is not wanted and returns how many those were. What is mapped
     /// stays readable until it is dropped; files that are no blobs are left alone.
     ///
     /// # Errors
     /// When the directory cannot be read or a file not removed.
-    pub fn retain(&self, wanted: &HashSet<ContentHash>) -> io::Result<usize> {
+    pub fn retain(&self, wanted: &HashSet<ContentHash>, age_min: Duration) -> io::Result<usize> {
         let mut removed = 0;
         for entry in fs::read_dir(&self.directory)? {
             let entry = entry?;
             let hash = entry.file_name().to_str().and_then(|name| name.parse().ok());
-            if hash.is_some_and(|hash: ContentHash| !wanted.contains(&hash)) {
+            let unwanted = hash.is_some_and(|hash: ContentHash| !wanted.contains(&hash));
+            let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
+            if unwanted && age >= age_min {
                 fs::remove_file(entry.path())?;
                 removed += 1;
             }
@@ -245,11 +265,11 @@ mod tests {
         fs::write(blobs.directory.join("README"), b"not a blob").unwrap();
         let held = blobs.map(&dropped).unwrap().unwrap();
 
-        assert_eq!(blobs.retain(&HashSet::from([kept])).unwrap(), 1);
+        assert_eq!(blobs.retain(&HashSet::from([kept]), Duration::ZERO).unwrap(), 1);
         assert_eq!(names(&blobs), HashSet::from(["README".to_owned(), kept.to_string()]));
         assert_eq!(mapped(&blobs, &dropped), None);
         assert_eq!((*held).as_ref(), b"dropped");
-        assert_eq!(blobs.retain(&HashSet::from([kept])).unwrap(), 0);
+        assert_eq!(blobs.retain(&HashSet::from([kept]), Duration::ZERO).unwrap(), 0);
     }
 
     #[test]

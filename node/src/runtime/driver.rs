@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use signpost_protocol::{codec, digest::DigestsAnswer};
 use tokio::sync::{mpsc, watch};
 use tracing::error;
 
@@ -18,8 +19,11 @@ use crate::{
     digests::Blobs,
     handle::LocalCall,
     network::NetworkEvent,
-    store::{Committer, DisclosureLog, Store},
+    store::{Committer, DisclosureError, DisclosureLog, Store},
 };
+
+/// Jobs that wait while pieces of blobs are still served: own work comes first.
+const SERVES_WAITING_MAX: usize = 256;
 
 /// What leaves once a write is durable, and what leaves instead when it cannot be made so.
 pub(super) struct Continuation {
@@ -46,9 +50,17 @@ pub(super) struct Driver {
     pub(super) fault: Arc<watch::Sender<Option<String>>>,
 }
 
+/// Why a write was not done.
+enum Fault {
+    /// The record itself cannot be written down; the disk is well.
+    Record(DisclosureError),
+    Disk(String),
+}
+
 /// What came first.
 enum Next {
-    /// Disk work was done, or (without an event) time has passed.
+    Wakeup,
+    /// Disk work was done.
     Done(Option<Event>),
     Network(Option<NetworkEvent>),
     Call(Option<LocalCall>),
@@ -56,6 +68,8 @@ enum Next {
 
 /// What the loop waits for.
 pub(super) struct Inputs {
+    /// What the network said before the core ran.
+    pub(super) early: Vec<NetworkEvent>,
     pub(super) network: mpsc::Receiver<NetworkEvent>,
     pub(super) calls: mpsc::Receiver<LocalCall>,
     pub(super) done: mpsc::Receiver<Event>,
@@ -66,15 +80,21 @@ impl Driver {
     /// Runs until told to stop, the network ends, or nothing can be made durable any more.
     pub(super) async fn run(mut self, mut inputs: Inputs) {
         let mut fault = self.fault.subscribe();
+        let mut early = VecDeque::from(std::mem::take(&mut inputs.early));
         match self.core.start(self.now(), &*self.store) {
             Ok(actions) => self.carry_out(actions).await,
             Err(error) => return self.fail(error.to_string()),
         }
         loop {
             let wakeup = self.started + Duration::from_millis(self.core.next_wakeup());
+            if let Some(event) = early.pop_front() {
+                let Some(event) = core_event(event) else { continue };
+                let now = self.now();
+                let actions = self.core.handle(event, now, &*self.store);
+                self.carry_out(actions).await;
+                continue;
+            }
             let next = tokio::select! {
-                // Finishing what was begun comes before taking on more.
-                biased;
                 _ = inputs.stop.changed() => return,
                 _ = fault.changed() => return,
                 Ok(permit) = self.blob_jobs.reserve(), if !self.blobs_waiting.is_empty() => {
@@ -88,10 +108,14 @@ impl Driver {
                 event = inputs.done.recv() => Next::Done(event),
                 event = inputs.network.recv() => Next::Network(event),
                 call = inputs.calls.recv() => Next::Call(call),
-                () = tokio::time::sleep_until(wakeup.into()) => Next::Done(None),
+                () = tokio::time::sleep_until(wakeup.into()) => Next::Wakeup,
             };
             let event = match next {
-                Next::Done(event) => event,
+                Next::Wakeup => None,
+                Next::Done(Some(event)) => Some(event),
+                Next::Done(None) => {
+                    return self.fail("the threads for disk work have stopped".to_owned());
+                }
                 Next::Network(Some(event)) => core_event(event),
                 Next::Network(None) => return self.fail("the network has stopped".to_owned()),
                 Next::Call(Some(call)) => Some(self.local_event(call)),
@@ -118,18 +142,26 @@ impl Driver {
 
     async fn carry_out(&mut self, actions: Vec<Action>) {
         for action in actions {
+            if self.fault.borrow().is_some() {
+                // Nothing more may rely on a disk that has failed.
+                return;
+            }
             let Some(action) = self.outgoing.send(action).await else { continue };
             match action {
                 Action::Persist(persist) => self.persist(persist).await,
                 Action::KeepBlob(bytes) => {
                     // Small, and on disk before the head that names it can leave.
                     if let Err(error) = self.blobs.put(&bytes) {
-                        error!(%error, "a change list could not be kept on disk");
+                        return self.fail(format!("a change list could not be kept: {error}"));
                     }
                 }
                 Action::LoadBlob(hash) => self.blobs_waiting.push_back(BlobJob::Load(hash)),
                 Action::StoreBlob { hash, bytes } => {
                     self.blobs_waiting.push_back(BlobJob::Store { hash, bytes });
+                }
+                Action::ServeBlob { id, .. } if self.blobs_waiting.len() >= SERVES_WAITING_MAX => {
+                    let frame = codec::encode(&DigestsAnswer::Busy);
+                    self.outgoing.send(Action::Reply { id, frame }).await;
                 }
                 Action::ServeBlob { id, hash, offset } => {
                     self.blobs_waiting.push_back(BlobJob::Serve { id, hash, offset });
@@ -154,7 +186,10 @@ impl Driver {
             for action in otherwise {
                 self.outgoing.send(action).await;
             }
-            return self.fail(fault);
+            return match fault {
+                Fault::Record(error) => error!(%error, "a disclosure could not be recorded"),
+                Fault::Disk(fault) => self.fail(fault),
+            };
         }
         if self.committer.submit(Continuation { then, otherwise }).is_err() {
             self.fail("the thread that makes writes durable has stopped".to_owned());
@@ -165,13 +200,15 @@ impl Driver {
         &self,
         batches: &[crate::store::Batch],
         disclosure: Option<crate::store::DisclosureRecord>,
-    ) -> Result<(), String> {
+    ) -> Result<(), Fault> {
         for batch in batches {
-            self.store.apply(batch).map_err(|error| error.to_string())?;
+            self.store.apply(batch).map_err(|error| Fault::Disk(error.to_string()))?;
         }
-        disclosure
-            .map_or(Ok(()), |record| self.disclosures.append(&record))
-            .map_err(|error| error.to_string())
+        match disclosure.map_or(Ok(()), |record| self.disclosures.append(&record)) {
+            Ok(()) => Ok(()),
+            Err(error @ DisclosureError::Record { .. }) => Err(Fault::Record(error)),
+            Err(error) => Err(Fault::Disk(error.to_string())),
+        }
     }
 
     /// Ends the node: what is on disk is no longer known, so nothing more may rely on it.

@@ -45,6 +45,9 @@ use crate::{
     store::{Committer, DisclosureLog, MemoryStore, SledStore, Store, StoreError},
 };
 
+/// Events of peers that are quicker than our own listeners; more than that, and the addresses shown
+/// may be incomplete.
+const EARLY_EVENTS_MAX: usize = 64;
 /// Results of disk work on their way to the core.
 const DONE_MAX: usize = 256;
 
@@ -188,7 +191,8 @@ impl Node {
             tap,
             request_timeout: None,
         })?;
-        let peer_addresses = first_addresses(&mut network_events, config.peer.listen.len()).await;
+        let (peer_addresses, early) =
+            first_addresses(&mut network_events, config.peer.listen.len()).await;
         let (done_sender, done) = mpsc::channel(DONE_MAX);
         let outgoing = Outgoing::new(network.clone());
         let (fault_sender, fault) = watch::channel(None);
@@ -245,7 +249,7 @@ impl Node {
         };
         let (handle, calls) = NodeHandle::channel();
         let (stop, stopped) = watch::channel(false);
-        let inputs = Inputs { network: network_events, calls, done, stop: stopped.clone() };
+        let inputs = Inputs { early, network: network_events, calls, done, stop: stopped.clone() };
         let core =
             std::thread::Builder::new().name("signpost-core".to_owned()).spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
@@ -376,20 +380,22 @@ fn members(roster: &Roster) -> Vec<network::Member> {
 }
 
 /// The addresses that the network reports first, one for each that was configured (more when one
-/// means every interface). Listening has begun already; only the ports are waited for.
+/// means every interface), and what else happened meanwhile. Listening has begun already; only the
+/// ports are waited for.
 async fn first_addresses(
     events: &mut mpsc::Receiver<NetworkEvent>,
     configured: usize,
-) -> Vec<String> {
+) -> (Vec<String>, Vec<NetworkEvent>) {
     let mut addresses = Vec::new();
-    while addresses.len() < configured {
+    let mut early = Vec::new();
+    while addresses.len() < configured && early.len() < EARLY_EVENTS_MAX {
         match events.recv().await {
             Some(NetworkEvent::Listening { address }) => addresses.push(address.to_string()),
             Some(NetworkEvent::ListenFailed { .. }) | None => break,
-            Some(_) => {}
+            Some(event) => early.push(event),
         }
     }
-    addresses
+    (addresses, early)
 }
 
 /// The instant as the wall clock has it.

@@ -1,6 +1,6 @@
 //! Threads for work on disk that the core must not wait for: blobs, and the building of filters.
 
-use std::{collections::HashSet, sync::Arc, thread};
+use std::{collections::HashSet, sync::Arc, thread, time::Duration};
 
 use futures::executor::block_on;
 use signpost_protocol::{
@@ -22,6 +22,10 @@ use crate::{
 /// Jobs on their way to a worker. What finds no room waits with the core's loop, which has at most
 /// one job for every part of a digest that it wants.
 pub(super) const JOBS_MAX: usize = 64;
+
+/// How old an unused blob is before it is removed: one that was written just now may be named by a
+/// head that is not in the list yet.
+const UNUSED_AGE_MIN: Duration = Duration::from_secs(3_600);
 
 /// Something to do with blobs.
 pub(super) enum BlobJob {
@@ -61,7 +65,7 @@ pub(super) fn blobs(
                     None
                 }
                 BlobJob::Retain(named) => {
-                    if let Err(error) = blobs.retain(&named) {
+                    if let Err(error) = blobs.retain(&named, UNUSED_AGE_MIN) {
                         error!(%error, "unused parts of digests could not be removed");
                     }
                     None
