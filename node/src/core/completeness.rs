@@ -58,7 +58,8 @@ pub struct Cause {
     pub organization: Option<(OdsCode, String)>,
     /// Since when.
     pub since: Option<Timestamp>,
-    /// A sentence for people, without any patient data.
+    /// What is wrong, for people, without any patient data. Shown after the organization's name,
+    /// which it does not repeat.
     pub detail: String,
 }
 

@@ -346,35 +346,31 @@ impl Core {
     ) {
         let stale =
             now.since(head.issued) > self.roster.parameters().head_age_max || now > head.expires;
-        let (ods, name) = self.label(&head.organization);
+        let organization = Some(self.label(&head.organization));
         if stale {
             completeness.add(Cause {
                 kind: CauseKind::DigestStale,
-                detail: format!("{name} ({ods}) has not renewed its digest: records made since then may be missed"),
-                organization: Some((ods.clone(), name.clone())),
+                detail: "has not renewed its digest: records made since then may be missed"
+                    .to_owned(),
+                organization: organization.clone(),
                 since: Some(head.issued),
             });
         }
         if let Some(since) = head.restored_as_of {
             completeness.add(Cause {
                 kind: CauseKind::Restored,
-                detail: format!(
-                    "{name} ({ods}) came back from a back-up and may lack pointers made since then"
-                ),
-                organization: Some((ods, name)),
+                detail: "came back from a back-up and may lack pointers made since then".to_owned(),
+                organization,
                 since: Some(since),
             });
         }
     }
 
     fn missing(&self, organization: &OrganizationId) -> Cause {
-        let (ods, name) = self.label(organization);
         Cause {
             kind: CauseKind::DigestMissing,
-            detail: format!(
-                "no verified digest of {name} ({ods}) has arrived here: it may hold records"
-            ),
-            organization: Some((ods, name)),
+            detail: "no verified digest of it has arrived here: it may hold records".to_owned(),
+            organization: Some(self.label(organization)),
             since: None,
         }
     }

@@ -100,7 +100,7 @@ impl Core {
             (Some(None), Some(ods)) => {
                 completeness.add(Cause {
                     kind: CauseKind::NotAMember,
-                    detail: format!("no member of this network has the ODS code {ods}"),
+                    detail: "no member of this network has this ODS code".to_owned(),
                     organization: Some((ods, String::new())),
                     since: None,
                 });
@@ -605,9 +605,8 @@ impl Core {
     }
 
     fn cause(&self, kind: CauseKind, organization: &OrganizationId, reason: &str) -> Cause {
-        let (ods, name) = self.label(organization);
-        let detail = format!("{name} ({ods}): {reason}");
-        Cause { kind, organization: Some((ods, name)), since: None, detail }
+        let organization = Some(self.label(organization));
+        Cause { kind, organization, since: None, detail: reason.to_owned() }
     }
 }
 
