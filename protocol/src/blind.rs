@@ -7,8 +7,7 @@ use crate::{
     ids::{ContentHash, OrganizationId, RequestId},
     limits,
     locator::KeyEpoch,
-    roster::KeyUse,
-    statement::{Body, StatementKind},
+    statement::{Body, KeyUse, StatementKind},
     time::Timestamp,
 };
 

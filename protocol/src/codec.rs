@@ -1,9 +1,12 @@
 //! Bounded decoding.
 //!
 //! Every frame is length-checked before it is decoded, lists are capped while they are read, and
-//! bytes after the message are refused: two readers can never disagree on what was said.
+//! bytes after the message or in any but the deterministic form are refused: two readers can never
+//! disagree on what was said.
 
 use minicbor::{Decode, Decoder, Encode, Encoder, decode as cbor_decode, encode as cbor_encode};
+
+use crate::deterministic::{self, Fault};
 
 /// Why bytes are not the message they should be: the sender's fault, always.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +29,16 @@ pub enum DecodeError {
         what: &'static str,
         /// Where and why decoding stopped.
         source: cbor_decode::Error,
+    },
+    /// Not deterministic CBOR (SPEC §1).
+    #[error("{what} is not deterministic CBOR at byte {at}: {rule}")]
+    NotDeterministic {
+        /// The kind of message.
+        what: &'static str,
+        /// Where, in bytes from the start.
+        at: usize,
+        /// The rule that it breaks.
+        rule: &'static str,
     },
     /// Bytes follow the message.
     #[error("{what} is followed by {extra} stray bytes")]
@@ -54,7 +67,7 @@ pub fn encode<T: Encode<()>>(message: &T) -> Vec<u8> {
 /// Decodes one message of at most `max` bytes that fills `bytes` exactly.
 ///
 /// # Errors
-/// When it is too long, malformed, or followed by further bytes.
+/// When it is too long, not deterministic CBOR, malformed, or followed by further bytes.
 pub fn decode<'b, T: Decode<'b, ()>>(
     what: &'static str,
     bytes: &'b [u8],
@@ -63,10 +76,12 @@ pub fn decode<'b, T: Decode<'b, ()>>(
     if bytes.len() > max {
         return Err(DecodeError::TooLong { what, length: bytes.len(), max });
     }
-    let mut decoder = Decoder::new(bytes);
-    let message = decoder.decode().map_err(|source| DecodeError::Malformed { what, source })?;
-    match bytes.len() - decoder.position() {
-        0 => Ok(message),
+    let length = deterministic::item_length(bytes).map_err(|fault| match fault {
+        Fault::Ends => DecodeError::Malformed { what, source: cbor_decode::Error::end_of_input() },
+        Fault::Breaks { at, rule } => DecodeError::NotDeterministic { what, at, rule },
+    })?;
+    match bytes.len() - length {
+        0 => Decoder::new(bytes).decode().map_err(|source| DecodeError::Malformed { what, source }),
         extra => Err(DecodeError::Trailing { what, extra }),
     }
 }
@@ -259,7 +274,8 @@ mod tests {
             decode::<u8>("n", &[1, 2], 8),
             Err(DecodeError::Trailing { extra: 1, .. })
         ));
-        assert!(matches!(decode::<u8>("n", &[0xff], 8), Err(DecodeError::Malformed { .. })));
+        assert!(matches!(decode::<u8>("n", &[0x20], 8), Err(DecodeError::Malformed { .. })));
+        assert!(matches!(decode::<u8>("n", &[0xff], 8), Err(DecodeError::NotDeterministic { .. })));
     }
 
     #[test]

@@ -7,8 +7,7 @@ use crate::{
     ids::{ContentHash, NodeId, OrganizationId},
     limits,
     locator::KeyEpoch,
-    roster::KeyUse,
-    statement::{Body, StatementKind},
+    statement::{Body, KeyUse, StatementKind},
     time::Timestamp,
 };
 

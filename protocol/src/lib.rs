@@ -6,7 +6,9 @@
 
 pub mod blind;
 pub mod codec;
+mod deterministic;
 pub mod digest;
+pub mod fuzz;
 pub mod hello;
 pub mod ids;
 pub mod limits;

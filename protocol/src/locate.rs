@@ -7,15 +7,14 @@ use crate::{
     ids::{ContentHash, OrganizationId, PointerId, RequestId},
     limits,
     locator::{KeyEpoch, Locator},
-    roster::KeyUse,
-    statement::{Body, StatementKind},
+    statement::{Body, KeyUse, StatementKind},
     time::Timestamp,
 };
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum AskSubject {
-    /// All listed pointers with this locator, in order of id.
+    /// All pointers with this locator, listed or not, tombstones apart, in order of id.
     #[n(0)]
     Locator {
         /// The key epoch of the locator.

@@ -7,8 +7,7 @@ use crate::{
     ids::{OrganizationId, PointerId},
     limits,
     locator::{KeyEpoch, Locator},
-    roster::KeyUse,
-    statement::{Body, StatementKind},
+    statement::{Body, KeyUse, StatementKind},
     time::Timestamp,
 };
 

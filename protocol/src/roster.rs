@@ -10,27 +10,9 @@ use crate::{
     codec::{Bounded, ByteString, Text},
     ids::{ContentHash, NetworkId, NodeId, OdsCode, OrganizationId, PublicKey},
     limits,
-    statement::{Body, StatementKind},
+    statement::{Body, KeyUse, StatementKind},
     time::Timestamp,
 };
-
-/// What a key may be used for (DESIGN §5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
-#[cbor(index_only)]
-pub enum KeyUse {
-    /// Offline; vouches for the organization's other keys.
-    #[n(0)]
-    Root,
-    /// On an admin's machine; approves roster statements.
-    #[n(1)]
-    Govern,
-    /// On a node; says what the organization holds: pointers, digest heads, answers.
-    #[n(2)]
-    Pointer,
-    /// On a node; its libp2p identity, and speaks for it: asks, evaluations.
-    #[n(3)]
-    Transport,
-}
 
 /// An organization's birth certificate. Its [`OrganizationId`] is the hash of the signed statement.
 ///

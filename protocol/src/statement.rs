@@ -2,8 +2,9 @@
 //!
 //! The signature covers the received payload bytes, so there is nothing to canonicalize. It also
 //! covers, as external data, the kind of statement and the network, so that a signature made for
-//! one purpose or one network is worthless for another. This module lays out bytes; it neither
-//! signs nor verifies (`signpost-keys` does both, in one place).
+//! one purpose or one network is worthless for another. There is one envelope for a given kind,
+//! key, payload and signature, so a statement's hash names it. This module lays out bytes; it
+//! neither signs nor verifies (`signpost-keys` does both, in one place).
 
 use coset::{
     CborSerializable as _, CoseSign1, CoseSign1Builder, Header, HeaderBuilder,
@@ -14,7 +15,6 @@ use minicbor::{Decode, Encode};
 use crate::{
     codec::{self, DecodeError},
     ids::{ContentHash, KeyId, NetworkId, OrganizationId},
-    roster::KeyUse,
     time::Timestamp,
 };
 
@@ -80,6 +80,24 @@ impl StatementKind {
     }
 }
 
+/// What a key may be used for (DESIGN §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(index_only)]
+pub enum KeyUse {
+    /// Offline; vouches for the organization's other keys.
+    #[n(0)]
+    Root,
+    /// On an admin's machine; approves roster statements.
+    #[n(1)]
+    Govern,
+    /// On a node; says what the organization holds: pointers, digest heads, answers.
+    #[n(2)]
+    Pointer,
+    /// On a node; its libp2p identity, and speaks for it: asks, evaluations.
+    #[n(3)]
+    Transport,
+}
+
 /// A body that travels signed.
 pub trait Body: Encode<()> + for<'b> Decode<'b, ()> {
     /// Its kind.
@@ -108,7 +126,8 @@ impl Envelope {
     ///
     /// # Errors
     /// When it is too long, not a tagged COSE_Sign1, not EdDSA, of another content type, has a
-    /// header outside SPEC §2 (unknown critical headers among them), or no 64-byte signature.
+    /// header outside SPEC §2 (unknown critical headers among them), no 64-byte signature, or is
+    /// spelt otherwise than [`Unsigned::finish`] would.
     pub fn parse(kind: StatementKind, bytes: &[u8], max: usize) -> Result<Self, DecodeError> {
         let what = kind.name();
         if bytes.len() > max {
@@ -139,8 +158,19 @@ impl Envelope {
         if sign1.signature.len() != 64 {
             return Err(rule("the signature must be 64 bytes"));
         }
-        if sign1.payload.is_none() {
+        let Some(payload) = &sign1.payload else {
             return Err(rule("the payload must be inside"));
+        };
+        // Lengths and the order of headers could be spelt in many ways, some of them under the
+        // same signature: the hash of a statement would then not name it.
+        let canonical = CoseSign1Builder::new()
+            .protected(headers(kind, key_id))
+            .payload(payload.clone())
+            .signature(sign1.signature.clone())
+            .build()
+            .to_tagged_vec();
+        if !canonical.is_ok_and(|canonical| canonical == bytes) {
+            return Err(rule("the envelope must be deterministic CBOR"));
         }
         Ok(Self { kind, sign1, key_id })
     }
@@ -185,13 +215,10 @@ impl Unsigned {
     /// Encodes `body` and puts the headers of SPEC §2 around it.
     #[must_use]
     pub fn new<B: Body>(body: &B, key_id: KeyId) -> Self {
-        let protected = HeaderBuilder::new()
-            .algorithm(iana::Algorithm::EdDSA)
-            .content_type(B::KIND.content_type())
-            .key_id(key_id.0.to_vec())
+        let sign1 = CoseSign1Builder::new()
+            .protected(headers(B::KIND, key_id))
+            .payload(codec::encode(body))
             .build();
-        let sign1 =
-            CoseSign1Builder::new().protected(protected).payload(codec::encode(body)).build();
         // Parsing once pins the header bytes that `tbs_data` signs to those that will be sent.
         let bytes = sign1.to_vec().expect("headers built here are serializable");
         let sign1 = CoseSign1::from_slice(&bytes).expect("what was just written can be read");
@@ -210,6 +237,15 @@ impl Unsigned {
         self.sign1.signature = signature.to_vec();
         self.sign1.to_tagged_vec().expect("headers built here are serializable")
     }
+}
+
+/// The protected headers, all that there are.
+fn headers(kind: StatementKind, key_id: KeyId) -> Header {
+    HeaderBuilder::new()
+        .algorithm(iana::Algorithm::EdDSA)
+        .content_type(kind.content_type())
+        .key_id(key_id.0.to_vec())
+        .build()
 }
 
 /// The name of a statement: the hash of its bytes, envelope included.

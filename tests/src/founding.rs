@@ -13,7 +13,8 @@ use signpost_node::core::{Me, Served};
 use signpost_protocol::{
     NodeId, OrganizationId, Timestamp,
     codec::{self, Bounded, ByteString, Text},
-    roster::{Founding, KeyRecord, KeyUse, MemberRecord, NodeRecord, Parameters, Standing},
+    roster::{Founding, KeyRecord, MemberRecord, NodeRecord, Parameters, Standing},
+    statement::KeyUse,
 };
 
 /// When test networks are founded: 2026-01-01T00:00:00Z.

@@ -392,6 +392,12 @@ impl Network {
                     self.connect(at, to);
                 }
             }
+            Action::Disconnect(peer) => {
+                if let Some(to) = self.number_of(&peer) {
+                    self.disconnect(at, to);
+                    self.disconnect(to, at);
+                }
+            }
             Action::Send { token, peer, plane, frame } => {
                 self.send_request(at, token, &peer, plane, frame);
             }

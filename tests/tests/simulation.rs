@@ -17,11 +17,12 @@ fn patient(n: u32) -> PatientIdentifier {
 fn draft(at: usize, patient: PatientIdentifier) -> Draft {
     Draft {
         patient,
-        custodian: format!("ORG{at}").parse().unwrap(),
+        custodian: format!("ORG{at}").parse().expect("well formed"),
         custodian_suffix: None,
         state: PointerState::Current,
         listed: true,
-        resource: ByteString::new(br#"{"resourceType":"DocumentReference"}"#.to_vec()).unwrap(),
+        resource: ByteString::new(br#"{"resourceType":"DocumentReference"}"#.to_vec())
+            .expect("short"),
     }
 }
 

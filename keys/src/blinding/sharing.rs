@@ -124,8 +124,9 @@ pub(super) fn interpolate(
 /// Whether any `threshold` of `shares` amount to the key whose public half is `group_public`.
 ///
 /// The first `threshold` shares settle the polynomial; it must give `group_public` at 0, and every
-/// further share must lie on it. False too when there are fewer shares than `threshold`, none at
-/// all, more than [`EVALUATORS_MAX`], or two with one index.
+/// further share must lie on it. False too when one share fewer would do as well, so that fewer
+/// evaluators than the roster says could collude; when there are fewer shares than `threshold`,
+/// none at all, more than [`EVALUATORS_MAX`], or two with one index.
 #[must_use]
 pub fn group_public_matches(
     threshold: usize,
@@ -143,6 +144,7 @@ pub fn group_public_matches(
         .all(|(place, (index, _))| shares[..place].iter().all(|(earlier, _)| earlier != index));
     distinct
         && interpolate(defining, Scalar::ZERO) == Some(group_public.0.point)
+        && interpolate(&defining[1..], Scalar::ZERO) != Some(group_public.0.point)
         && further
             .iter()
             .all(|(index, share)| interpolate(defining, index.coordinate()) == Some(share.0.point))
@@ -176,6 +178,7 @@ mod tests {
         let stranger = PublicShare::of(&Scalar::from(7u8));
 
         assert!(!group_public_matches(2, &shares, &group), "threshold too low");
+        assert!(!group_public_matches(4, &shares, &group), "threshold too high");
         assert!(!group_public_matches(3, &shares[..2], &group), "too few");
         assert!(!group_public_matches(0, &shares, &group), "no threshold");
         assert!(!group_public_matches(3, &shares, &stranger), "another key");

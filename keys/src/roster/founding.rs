@@ -8,10 +8,8 @@ use signpost_protocol::{
     blind::{Evaluator, EvaluatorSet},
     codec::{self, Bounded, ByteString},
     limits,
-    roster::{
-        EndorsedFounding, Endorsement, Founding, KeyRecord, KeyUse, MemberRecord, Parameters,
-    },
-    statement::{Body as _, Envelope},
+    roster::{EndorsedFounding, Endorsement, Founding, KeyRecord, MemberRecord, Parameters},
+    statement::{Body as _, Envelope, KeyUse},
 };
 
 use super::{KeyUser, Listing, Member, MemberNode, Roster, inception::verify_inception};
@@ -160,6 +158,9 @@ impl Roster {
         for (number, record) in founding.members.iter().enumerate() {
             let (organization, root) = roster.admit(number + 1, record)?;
             roots.insert(root.0, (organization, root.1));
+        }
+        if roots.keys().any(|root| roster.keys.contains_key(root)) {
+            return Err(FoundingError::Inconsistent("a root key is in use at a node"));
         }
         let mut endorsed = BTreeSet::new();
         for (number, bytes) in file.endorsements.iter().enumerate() {

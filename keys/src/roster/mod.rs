@@ -6,6 +6,8 @@
 
 mod founding;
 mod inception;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -13,8 +15,8 @@ use signpost_protocol::{
     KeyId, NetworkId, NodeId, OdsCode, OrganizationId, PublicKey, Timestamp,
     blind::EvaluatorSet,
     limits,
-    roster::{KeyUse, Parameters, Standing},
-    statement::{Body, Envelope},
+    roster::{Parameters, Standing},
+    statement::{Body, Envelope, KeyUse},
 };
 
 use crate::{

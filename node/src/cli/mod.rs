@@ -107,6 +107,8 @@ fn directory(argument: Option<PathBuf>, variable: Option<OsString>) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use clap::{CommandFactory as _, error::ErrorKind};
 
     use super::*;

@@ -77,7 +77,10 @@ mod tests {
         assert_eq!(cache.find(KeyEpoch(1), &patient, 1), Some(Locator([1; 32])));
         assert_eq!(cache.find(KeyEpoch(2), &patient, 1), None);
         cache.find(KeyEpoch(2), &patient, CACHED_LOCATOR_LIFE / 2);
-        assert_eq!(cache.find(KeyEpoch(1), &patient, CACHED_LOCATOR_LIFE), Some(Locator([1; 32])));
+        assert_eq!(
+            cache.find(KeyEpoch(1), &patient, CACHED_LOCATOR_LIFE - 1),
+            Some(Locator([1; 32]))
+        );
         cache.find(KeyEpoch(2), &patient, 2 * CACHED_LOCATOR_LIFE);
         assert_eq!(cache.find(KeyEpoch(1), &patient, 3 * CACHED_LOCATOR_LIFE), None);
     }

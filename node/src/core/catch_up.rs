@@ -13,6 +13,10 @@ use tracing::{debug, warn};
 use super::{Core, Outstanding, Turn, event::Action};
 use crate::network::{GossipId, InboundId, Plane, RequestFailure, Verdict};
 
+/// Fetches of heads from one peer at a time: 1,024 heads, well below the requests that may be
+/// under way to one peer.
+const FETCHES_PER_PEER_MAX: usize = 8;
+
 impl Core {
     /// Asks a peer which heads it has, unless both have the same.
     pub(super) fn compare_heads(&mut self, turn: &mut Turn<'_>, peer: PublicKey) {
@@ -32,7 +36,14 @@ impl Core {
             .filter(|theirs| self.wants_head(theirs))
             .map(|theirs| (theirs.organization, theirs.node))
             .collect();
-        for chunk in wanted.chunks(limits::HEADS_PER_FETCH_MAX) {
+        let Some(connected) = self.peers.connected.get_mut(&peer) else { return };
+        if connected.heads_awaited > 0 {
+            return;
+        }
+        let chunks = wanted.len().div_ceil(limits::HEADS_PER_FETCH_MAX);
+        connected.heads_awaited = chunks.min(FETCHES_PER_PEER_MAX);
+        connected.has_more_heads = chunks > FETCHES_PER_PEER_MAX;
+        for chunk in wanted.chunks(limits::HEADS_PER_FETCH_MAX).take(FETCHES_PER_PEER_MAX) {
             let list = Bounded::new(chunk.to_vec()).expect("chunks are of this size");
             let frame = codec::encode(&DigestsRequest::Heads(list));
             self.send(turn, peer, Plane::Digests, frame, Outstanding::Heads);
@@ -45,9 +56,19 @@ impl Core {
         peer: PublicKey,
         result: Result<Vec<u8>, RequestFailure>,
     ) {
-        let Some(DigestsAnswer::Heads(heads)) = digests_answer(&peer, result) else { return };
+        let heads = match digests_answer(&peer, result) {
+            Some(DigestsAnswer::Heads(heads)) => heads,
+            _ => Bounded::default(),
+        };
+        let mut accepted = 0;
         for head in heads.iter() {
-            self.offer_head(turn, head, peer);
+            accepted += usize::from(self.offer_head(turn, head, peer) == Verdict::Accept);
+        }
+        let Some(connected) = self.peers.connected.get_mut(&peer) else { return };
+        connected.heads_awaited = connected.heads_awaited.saturating_sub(1);
+        // Not when it gave nothing of use: such a peer would be asked in a circle.
+        if connected.heads_awaited == 0 && connected.has_more_heads && accepted > 0 {
+            self.compare_heads(turn, peer);
         }
     }
 

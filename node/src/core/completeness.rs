@@ -58,8 +58,7 @@ pub struct Cause {
     pub organization: Option<(OdsCode, String)>,
     /// Since when.
     pub since: Option<Timestamp>,
-    /// What is wrong, for people, without any patient data. Shown after the organization's name,
-    /// which it does not repeat.
+    /// A sentence for people, without any patient data.
     pub detail: String,
 }
 

@@ -346,13 +346,13 @@ impl Core {
     ) {
         let stale =
             now.since(head.issued) > self.roster.parameters().head_age_max || now > head.expires;
-        let organization = Some(self.label(&head.organization));
+        let (ods, name) = self.label(&head.organization);
         if stale {
             completeness.add(Cause {
                 kind: CauseKind::DigestStale,
                 detail: "has not renewed its digest: records made since then may be missed"
                     .to_owned(),
-                organization: organization.clone(),
+                organization: Some((ods.clone(), name.clone())),
                 since: Some(head.issued),
             });
         }
@@ -360,17 +360,18 @@ impl Core {
             completeness.add(Cause {
                 kind: CauseKind::Restored,
                 detail: "came back from a back-up and may lack pointers made since then".to_owned(),
-                organization,
+                organization: Some((ods, name)),
                 since: Some(since),
             });
         }
     }
 
     fn missing(&self, organization: &OrganizationId) -> Cause {
+        let (ods, name) = self.label(organization);
         Cause {
             kind: CauseKind::DigestMissing,
             detail: "no verified digest of it has arrived here: it may hold records".to_owned(),
-            organization: Some(self.label(organization)),
+            organization: Some((ods, name)),
             since: None,
         }
     }

@@ -5,14 +5,14 @@
 
 use std::collections::HashSet;
 
-use signpost_protocol::{ContentHash, KeyEpoch, Locator, OrganizationId, PublicKey, Timestamp};
+use signpost_protocol::{ContentHash, Locator, OrganizationId, PublicKey, Timestamp};
 
 use super::{
-    filter_work::FilterBuild,
+    filter_work::{FilterBuild, FilterJob},
     local::{LocalReply, LocalRequest},
 };
 use crate::{
-    digests::{DigestKeying, SharedBytes, SizeClass},
+    digests::{SharedBytes, SizeClass},
     network::{GossipId, InboundId, Plane, RequestFailure, Verdict},
     store::{Batch, DisclosureRecord},
 };
@@ -125,24 +125,12 @@ pub struct NewFilter {
     pub bytes: SharedBytes,
 }
 
-/// An own filter together with all that is needed to test it.
-pub struct FilterJob {
-    /// For whom.
-    pub organization: OrganizationId,
-    /// Locators of which key epoch.
-    pub key_epoch: KeyEpoch,
-    /// The filter as advertised.
-    pub digest: crate::digests::Filter,
-    /// Its keying.
-    pub keying: DigestKeying,
-    /// Its changes.
-    pub changes: crate::digests::Changes,
-}
-
 /// Something is to be done.
 pub enum Action {
     /// Connect to a member.
     Connect(PublicKey),
+    /// Close the connections with a peer; the next request to it connects anew.
+    Disconnect(PublicKey),
     /// Send a request; exactly one [`Event::Response`] follows.
     Send {
         /// Told back with the response.

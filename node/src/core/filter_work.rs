@@ -8,12 +8,12 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 use signpost_protocol::{KeyEpoch, Locator, OrganizationId, limits};
 
-use super::{
-    event::FilterJob,
-    rows::{self, LISTED, RowError},
-};
+use super::rows::{self, LISTED, RowError};
 use crate::{
-    digests::{BuiltFilter, FilterBuilder, LocatorKey, SizeClass, changes::CHANGE_LOCATORS},
+    digests::{
+        BuiltFilter, Changes, DigestKeying, Filter, FilterBuilder, LocatorKey, SizeClass,
+        changes::CHANGE_LOCATORS,
+    },
     store::Store,
 };
 
@@ -32,6 +32,20 @@ pub struct FilterBuild {
     pub salt: [u8; 16],
     /// Fresh, for the decoys.
     pub seed: [u8; 32],
+}
+
+/// An own filter together with all that is needed to test it.
+pub struct FilterJob {
+    /// For whom.
+    pub organization: OrganizationId,
+    /// Locators of which key epoch.
+    pub key_epoch: KeyEpoch,
+    /// The filter as advertised.
+    pub digest: Filter,
+    /// Its keying.
+    pub keying: DigestKeying,
+    /// Its changes.
+    pub changes: Changes,
 }
 
 /// Builds a filter of all listed locators.

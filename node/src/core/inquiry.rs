@@ -1,18 +1,17 @@
-//! Locating a patient's pointers, and reading a pointer by its id: whom to ask, what to believe,
-//! what is missing.
+//! Locating a patient's pointers, and reading a pointer by its id: whom to ask, and what is missing.
 //!
 //! Both are one conversation: asks go out to nodes in parallel under one deadline, every answer is
-//! checked, and whatever could not be had is named. The result is recorded before it leaves.
+//! checked (`answers`), and whatever could not be had is named. The result is recorded before it
+//! leaves.
 
 use std::collections::BTreeMap;
 
-use signpost_keys::{ValidAt, Verified, sign};
+use signpost_keys::sign;
 use signpost_protocol::{
-    ContentHash, KeyEpoch, Locator, NodeId, OrganizationId, PatientIdentifier, Pointer, PointerId,
-    PointerState, RequestId,
+    ContentHash, KeyEpoch, Locator, NodeId, OrganizationId, PatientIdentifier, PointerId,
+    RequestId,
     blind::EvaluatePurpose,
-    codec, limits,
-    locate::{Answer, Ask, AskSubject, Reply},
+    locate::{Ask, AskSubject},
     roster::Standing,
 };
 use tracing::{error, warn};
@@ -27,34 +26,31 @@ use super::{
         Caller, FoundPointer, LocalReply, LocateError, LocateRequest, Located, ReadError,
         ReadPointer, ReadRequest,
     },
-    rows::{self, PointerRow, RowError},
 };
 use crate::{
-    network::{Plane, RequestFailure},
+    network::Plane,
     store::{ASKED_MAX, COMPLETENESS_BYTES_MAX, DisclosureRecord, DisclosureRole, POINTERS_MAX},
 };
 
 /// Nodes asked in one inquiry: normally 1 to 10 hold something; more than this and the digests
 /// themselves are at fault. As many as a disclosure record names.
 const TARGETS_MAX: usize = ASKED_MAX;
-/// Pages fetched from one node: 128 pointers each, more than any person has documents at one place.
-const PAGES_MAX: usize = 8;
 
 /// A local request under way.
 pub(super) struct Inquiry {
-    ticket: Ticket,
-    caller: Caller,
-    request: RequestId,
+    pub(super) ticket: Ticket,
+    pub(super) caller: Caller,
+    pub(super) request: RequestId,
     /// The uptime at which what is there by then is told.
-    deadline: u64,
-    goal: Goal,
-    targets: Vec<Target>,
+    pub(super) deadline: u64,
+    pub(super) goal: Goal,
+    pub(super) targets: Vec<Target>,
     /// Own and received pointers, by id: the newest version of each.
-    found: BTreeMap<PointerId, FoundPointer>,
-    completeness: Completeness,
+    pub(super) found: BTreeMap<PointerId, FoundPointer>,
+    pub(super) completeness: Completeness,
 }
 
-enum Goal {
+pub(super) enum Goal {
     Locate {
         patient: PatientIdentifier,
         only: Option<OrganizationId>,
@@ -67,12 +63,12 @@ enum Goal {
 }
 
 /// A node that is asked.
-struct Target {
-    organization: OrganizationId,
-    node: NodeId,
-    pages: usize,
-    ask: ContentHash,
-    waiting: bool,
+pub(super) struct Target {
+    pub(super) organization: OrganizationId,
+    pub(super) node: NodeId,
+    pub(super) pages: usize,
+    pub(super) ask: ContentHash,
+    pub(super) waiting: bool,
 }
 
 impl Inquiry {
@@ -100,7 +96,7 @@ impl Core {
             (Some(None), Some(ods)) => {
                 completeness.add(Cause {
                     kind: CauseKind::NotAMember,
-                    detail: "no member of this network has this ODS code".to_owned(),
+                    detail: format!("no member of this network has the ODS code {ods}"),
                     organization: Some((ods, String::new())),
                     since: None,
                 });
@@ -263,7 +259,7 @@ impl Core {
         self.finish_if_done(turn, id);
     }
 
-    fn ask(&mut self, turn: &mut Turn<'_>, id: u64, at: usize, subject: AskSubject) {
+    pub(super) fn ask(&mut self, turn: &mut Turn<'_>, id: u64, at: usize, subject: AskSubject) {
         let now = turn.now;
         let asking = self.asking().organization;
         let request = self.request_id();
@@ -303,146 +299,7 @@ impl Core {
         self.send(turn, peer, Plane::Ask, ask.bytes().to_vec(), outstanding);
     }
 
-    pub(super) fn on_answer(
-        &mut self,
-        turn: &mut Turn<'_>,
-        id: u64,
-        at: usize,
-        result: Result<Vec<u8>, RequestFailure>,
-    ) {
-        let Some(target) = self.inquiries.get_mut(&id).map(|inquiry| &mut inquiry.targets[at])
-        else {
-            return;
-        };
-        target.waiting = false;
-        let (organization, ask) = (target.organization, target.ask);
-        match result.map(|frame| self.read_answer(turn, &organization, &ask, &frame)) {
-            Err(failure) => {
-                self.target_failed(id, at, CauseKind::Unreachable, &failure.to_string());
-            }
-            Ok(Err(fault)) => {
-                let (ods, _) = self.label(&organization);
-                warn!(%ods, fault, "an answer is not used");
-                self.target_failed(id, at, CauseKind::AnswerRefused, &fault);
-            }
-            Ok(Ok(answer)) => self.take_answer(turn, id, at, &answer),
-        }
-        self.finish_if_done(turn, id);
-    }
-
-    /// Reads a reply and checks that it is that organization's answer to this very ask.
-    fn read_answer(
-        &self,
-        turn: &Turn<'_>,
-        organization: &OrganizationId,
-        ask: &ContentHash,
-        frame: &[u8],
-    ) -> Result<Verified<Answer>, String> {
-        let reply: Reply = codec::decode("reply", frame, limits::ANSWER_FRAME_BYTES_MAX)
-            .map_err(|error| error.to_string())?;
-        let bytes = match reply {
-            Reply::Statement(bytes) => bytes,
-            Reply::Refused(code) => return Err(code.sentence().to_owned()),
-        };
-        let answer = self
-            .roster
-            .verify::<Answer>(&bytes, ValidAt::Now(turn.now.unix))
-            .map_err(|error| format!("its answer: {error}"))?;
-        if answer.organization != *organization {
-            return Err("another organization answered in its place".to_owned());
-        }
-        if answer.ask != *ask {
-            return Err("its answer is to another ask".to_owned());
-        }
-        Ok(answer)
-    }
-
-    /// Takes over the pointers of an answer, each after its own checks, and asks for more.
-    fn take_answer(&mut self, turn: &mut Turn<'_>, id: u64, at: usize, answer: &Answer) {
-        let Some(inquiry) = self.inquiries.get(&id) else { return };
-        let organization = inquiry.targets[at].organization;
-        let (ods, _) = self.label(&organization);
-        let mut last: Option<PointerId> = None;
-        for bytes in answer.pointers.iter() {
-            let checked = self.check_pointer(turn, &self.inquiries[&id], &organization, bytes);
-            let pointer = checked.and_then(|pointer| match &last {
-                Some(last) if *last >= pointer.id => {
-                    Err("its pointers are out of order".to_owned())
-                }
-                _ => Ok(pointer),
-            });
-            match pointer {
-                Ok(pointer) => {
-                    last = Some(pointer.id.clone());
-                    let Some(inquiry) = self.inquiries.get_mut(&id) else { return };
-                    inquiry.keep(FoundPointer { pointer: pointer.into_body(), ods: ods.clone() });
-                }
-                Err(fault) => {
-                    warn!(%ods, fault, "a pointer is not used");
-                    self.target_failed(id, at, CauseKind::AnswerRefused, &fault);
-                    return;
-                }
-            }
-        }
-        if !answer.more {
-            return;
-        }
-        let Some(inquiry) = self.inquiries.get(&id) else { return };
-        let locator = match &inquiry.goal {
-            Goal::Locate { locator, .. } => *locator,
-            Goal::Read { .. } => None,
-        };
-        let fits = inquiry.targets[at].pages < PAGES_MAX;
-        match (last, locator) {
-            (Some(after), Some((key_epoch, locator))) if fits => {
-                let subject = AskSubject::Locator { key_epoch, locator, after: Some(after) };
-                self.ask(turn, id, at, subject);
-            }
-            _ => {
-                let reason = "holds more pointers than could be fetched";
-                self.target_failed(id, at, CauseKind::Truncated, reason);
-            }
-        }
-    }
-
-    /// The checks of DESIGN §3, step 6, on one pointer.
-    fn check_pointer(
-        &self,
-        turn: &Turn<'_>,
-        inquiry: &Inquiry,
-        organization: &OrganizationId,
-        bytes: &[u8],
-    ) -> Result<Verified<Pointer>, String> {
-        let pointer = self
-            .roster
-            .verify::<Pointer>(bytes, ValidAt::Issue)
-            .map_err(|error| format!("one of its pointers: {error}"))?;
-        if pointer.organization != *organization {
-            return Err("it passed off another organization's pointer".to_owned());
-        }
-        let skew = self.roster.parameters().clock_skew_max;
-        if pointer.issued > turn.now.unix.plus(skew) {
-            return Err("one of its pointers is from the future: compare clocks".to_owned());
-        }
-        match &inquiry.goal {
-            Goal::Locate { locator, .. } => {
-                if *locator != Some((pointer.key_epoch, pointer.locator)) {
-                    return Err("one of its pointers is of another patient".to_owned());
-                }
-                if pointer.state == PointerState::Tombstone {
-                    return Err("it answered with a deleted pointer".to_owned());
-                }
-            }
-            Goal::Read { id } => {
-                if pointer.id != *id {
-                    return Err("it answered with another pointer".to_owned());
-                }
-            }
-        }
-        Ok(pointer)
-    }
-
-    fn target_failed(&mut self, id: u64, at: usize, kind: CauseKind, reason: &str) {
+    pub(super) fn target_failed(&mut self, id: u64, at: usize, kind: CauseKind, reason: &str) {
         let Some(inquiry) = self.inquiries.get_mut(&id) else { return };
         inquiry.targets[at].waiting = false;
         let organization = inquiry.targets[at].organization;
@@ -476,7 +333,7 @@ impl Core {
         }
     }
 
-    fn finish_if_done(&mut self, turn: &mut Turn<'_>, id: u64) {
+    pub(super) fn finish_if_done(&mut self, turn: &mut Turn<'_>, id: u64) {
         let Some(inquiry) = self.inquiries.get(&id).filter(|inquiry| inquiry.is_done()) else {
             return;
         };
@@ -538,47 +395,6 @@ impl Core {
         }
     }
 
-    /// What this node itself holds for a locator.
-    fn own_pointers(
-        &self,
-        turn: &Turn<'_>,
-        epoch: KeyEpoch,
-        locator: &Locator,
-        only: Option<OrganizationId>,
-    ) -> Result<BTreeMap<PointerId, FoundPointer>, RowError> {
-        let mut found = BTreeMap::new();
-        let served = self.me.served.iter();
-        for served in served.filter(|s| only.is_none_or(|o| o == s.organization)) {
-            let prefix = rows::index_prefix(&served.organization, epoch, locator);
-            let mut after: Option<Vec<u8>> = None;
-            loop {
-                let page = limits::POINTERS_PER_ANSWER_MAX;
-                let index = turn.store.scan(&prefix, after.as_deref(), page)?;
-                let Some((last, _)) = index.last() else { break };
-                after = Some(last.clone());
-                for (key, _) in &index {
-                    let id = rows::index_pointer(key)?;
-                    let row = PointerRow::read(turn.store, &id)?;
-                    let pointer = row.ok_or(RowError::Damaged("index"))?.pointer()?;
-                    found.insert(id, FoundPointer { pointer, ods: served.ods.clone() });
-                }
-            }
-        }
-        Ok(found)
-    }
-
-    fn own_pointer(
-        &self,
-        turn: &Turn<'_>,
-        id: &PointerId,
-    ) -> Result<Option<ReadPointer>, RowError> {
-        let Some(row) = PointerRow::read(turn.store, id)? else { return Ok(None) };
-        let pointer = row.pointer()?;
-        let subject = Some(row.patient(id, &self.me.storage)?);
-        let (ods, _) = self.label(&pointer.organization);
-        Ok(Some(ReadPointer { found: FoundPointer { pointer, ods }, subject }))
-    }
-
     /// Causes that concern every inquiry: suspended members, a wrong clock.
     fn note_excluded(&self, only: Option<OrganizationId>, completeness: &mut Completeness) {
         let suspended = self
@@ -607,16 +423,6 @@ impl Core {
     fn cause(&self, kind: CauseKind, organization: &OrganizationId, reason: &str) -> Cause {
         let organization = Some(self.label(organization));
         Cause { kind, organization, since: None, detail: reason.to_owned() }
-    }
-}
-
-impl Inquiry {
-    /// Keeps the newest version of each pointer: two nodes of one organization may both hold it.
-    fn keep(&mut self, found: FoundPointer) {
-        let known = self.found.get(&found.pointer.id);
-        if known.is_none_or(|known| known.pointer.version < found.pointer.version) {
-            self.found.insert(found.pointer.id.clone(), found);
-        }
     }
 }
 

@@ -6,7 +6,8 @@
 //!
 //! | file | decides |
 //! |---|---|
-//! | `inquiry` | locating a patient, reading a pointer: whom to ask, what to believe, what is missing |
+//! | `inquiry` | locating a patient, reading a pointer: whom to ask, what is missing |
+//! | `answers` | what to believe of what they say |
 //! | `blinder` | how a patient becomes a locator: which evaluators to ask, when it fails |
 //! | `evaluator` | which blinded elements to evaluate for others |
 //! | `holder` | what to answer when another organization asks |
@@ -17,6 +18,7 @@
 //! | `peers` | to whom to be connected, and whose clock to trust |
 
 mod advertise;
+mod answers;
 mod blinder;
 mod cache;
 mod catch_up;
@@ -30,6 +32,7 @@ mod holder;
 mod inquiry;
 pub mod local;
 mod own_digest;
+mod own_pointers;
 mod peers;
 mod replay;
 pub mod rows;
@@ -54,8 +57,8 @@ use self::{
     fetch::Fetches, inquiry::Inquiry, own_digest::OwnDigest, peers::Peers, replay::ReplayGuard,
 };
 pub use self::{
-    event::{Action, Event, FilterJob, NewFilter, Now, Persist, Ticket},
-    filter_work::{FilterBuild, audit_filter, build_filter},
+    event::{Action, Event, NewFilter, Now, Persist, Ticket},
+    filter_work::{FilterBuild, FilterJob, audit_filter, build_filter},
 };
 use crate::{
     network::{InboundId, Plane, RequestFailure},
@@ -297,6 +300,10 @@ impl Core {
         peer: PublicKey,
         result: Result<Vec<u8>, RequestFailure>,
     ) {
+        if matches!(result, Err(RequestFailure::Timeout)) {
+            // A peer that lost its power leaves a connection that looks open for a long time.
+            turn.act(Action::Disconnect(peer));
+        }
         match self.outstanding.remove(&token) {
             None => {}
             Some(Outstanding::Hello { sent }) => self.on_hello_answer(turn, peer, sent, result),

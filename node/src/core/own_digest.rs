@@ -20,8 +20,8 @@ use tracing::{error, info, warn};
 use super::{
     Core, NewFilter, Persist, Ticket, Turn,
     digests::{ReadyFilter, blobs_of},
-    event::{Action, FilterJob},
-    filter_work::FilterBuild,
+    event::Action,
+    filter_work::{FilterBuild, FilterJob},
     local::LocalReply,
     rows::{self, OwnHeadRow},
 };

@@ -34,6 +34,10 @@ pub(super) struct Peers {
 pub(super) struct Connected {
     /// Its clock minus ours, in milliseconds.
     clock_offset: Option<i64>,
+    /// Fetches of heads from it that are under way.
+    pub(super) heads_awaited: usize,
+    /// Whether it has more heads that are wanted than are being fetched.
+    pub(super) has_more_heads: bool,
 }
 
 struct Unreachable {

@@ -45,15 +45,16 @@ const OUTBOX_MAX: usize = 1_024;
 /// Further events that commands may cause while the swarm is left alone.
 const OUTBOX_OF_COMMANDS_MAX: usize = 4_096;
 /// Requests of one peer that wait for the core's reply.
-const INBOUND_PER_PEER_MAX: usize = 32;
+const INBOUND_PER_PEER_MAX: usize = 96;
 /// Requests of all peers that wait for the core's reply. All strangers together can fill half.
-const INBOUND_MAX: usize = 512;
-/// Requests of ours under way to one peer. With as many from it, and gossip, a connection stays
-/// below the 64 streams past which it would be ended.
-const OUTBOUND_PER_PEER_MAX: usize = 24;
+const INBOUND_MAX: usize = 1_024;
+/// Requests of ours under way to one peer: a busy pair of trusts has some six look-ups under way at
+/// a time. With as many from it, and gossip, a connection stays below the 256 streams past which it
+/// would be ended.
+const OUTBOUND_PER_PEER_MAX: usize = 96;
 /// Requests of ours under way to all peers.
-const OUTBOUND_MAX: usize = 1_024;
-/// Gossip messages that wait for the core's judgement, at 64 KiB each at the worst.
+const OUTBOUND_MAX: usize = 2_048;
+/// Gossip messages that wait for the core's judgement, at 4 KiB each at the worst.
 const JUDGEMENTS_MAX: usize = 256;
 /// How long connections get to close in good order.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);

@@ -25,7 +25,7 @@ use super::failure::NetworkError;
 
 /// Streams on one connection, both ways. Yamux allows 512, each with its own window; past this
 /// limit it ends the connection, so the bounds on exchanges stay well below it.
-pub(super) const STREAMS_PER_CONNECTION_MAX: usize = 64;
+pub(super) const STREAMS_PER_CONNECTION_MAX: usize = 256;
 /// How long a connection may take to stand, handshakes included: beyond a locate's deadline the
 /// attempt is of no use to who asked.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,8 +34,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 /// Addresses of one member that are tried at the same time.
 const DIAL_CONCURRENCY: NonZeroU8 = NonZeroU8::new(4).expect("four is not zero");
-/// Inbound streams of one connection that are still negotiating their protocol.
-const NEGOTIATING_STREAMS_MAX: usize = 32;
+/// Inbound streams of one connection that are still negotiating their protocol: more than one
+/// peer may have requests under way, since they may all begin at once.
+const NEGOTIATING_STREAMS_MAX: usize = 128;
 
 /// What carries the connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

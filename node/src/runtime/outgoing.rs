@@ -49,6 +49,7 @@ impl Outgoing {
                 return None;
             }
             Action::Connect(peer) => NetworkCommand::Connect(peer),
+            Action::Disconnect(peer) => NetworkCommand::Disconnect(peer),
             Action::Send { token, peer, plane, frame } => {
                 NetworkCommand::Request { token, peer, plane, frame }
             }

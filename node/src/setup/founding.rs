@@ -26,9 +26,8 @@ use signpost_protocol::{
     NetworkId, NodeId, OdsCode, OrganizationId, Timestamp,
     codec::{self, Bounded, ByteString, Text},
     limits,
-    roster::{
-        Founding, Inception, KeyRecord, KeyUse, MemberRecord, NodeRecord, Parameters, Standing,
-    },
+    roster::{Founding, Inception, KeyRecord, MemberRecord, NodeRecord, Parameters, Standing},
+    statement::KeyUse,
 };
 use zeroize::Zeroizing;
 

@@ -117,7 +117,7 @@ async fn another_node_at_a_members_address_is_no_substitute() {
 
 #[tokio::test]
 async fn requests_under_way_to_one_peer_are_bounded() {
-    const PLACES: u64 = 24;
+    const PLACES: u64 = 96;
     let (mut a, mut b) = pair(memory(), memory()).await;
     for token in 0..=PLACES {
         a.ask(token, b.key, Plane::Ask, b"question").await;

@@ -259,7 +259,7 @@ async fn malformed_replies_are_failures_that_say_what_was_wrong() {
 
 #[tokio::test]
 async fn one_member_cannot_take_every_place_for_requests() {
-    const PLACES: usize = 32;
+    const PLACES: usize = 96;
     let mut node = Node::start(memory()).await;
     let mut raw = Raw::start(ask_protocol(), "/none");
     node.send(NetworkCommand::SetMembers(vec![raw.member().await])).await;
