@@ -78,8 +78,8 @@ pub enum LocateError {
     /// The node has too much to do.
     #[error("the node is too busy: {0}")]
     Busy(&'static str),
-    /// The disclosure could not be recorded, so nothing may be shown.
-    #[error("the look-up could not be recorded, so its result is withheld: {0}")]
+    /// Own pointers could not be read, or the disclosure could not be recorded: nothing may be shown.
+    #[error("the node's disk failed, so the result is withheld: {0}")]
     Storage(String),
 }
 
