@@ -2,13 +2,15 @@
 //!
 //! A part is first looked for on disk, then asked of the peer that passed the head on, of the
 //! organization itself, of anybody else connected. Its length is known from the class, so a peer
-//! cannot make us take more; its hash is checked by the shell that writes it.
+//! cannot make us take more; its hash is checked by the shell that writes it. A piece that is not
+//! full is the last: nobody can hold a fetch up with crumbs.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use signpost_protocol::{
     ContentHash, NodeId, OrganizationId, PublicKey, codec,
     digest::{DigestsAnswer, DigestsRequest},
+    limits,
 };
 use tracing::warn;
 
@@ -30,7 +32,9 @@ pub(super) struct Fetches {
 }
 
 struct Want {
-    length: u64,
+    /// The greatest length that any head gives it. Heads may lie about others' parts, so a shorter
+    /// one is not refused here; its hash and, once assembled, its class decide.
+    length_max: u64,
     wanters: BTreeSet<Wanter>,
     source: PublicKey,
     /// Peers that do not have it, or sent something else.
@@ -87,8 +91,10 @@ impl Core {
         let want = self.fetches.wants.entry(hash).or_insert_with(|| {
             turn.act(Action::LoadBlob(hash));
             let wanters = BTreeSet::new();
-            Want { length, wanters, source, tried: BTreeSet::new(), state: State::Looking }
+            let (length_max, tried) = (length, BTreeSet::new());
+            Want { length_max, wanters, source, tried, state: State::Looking }
         });
+        want.length_max = want.length_max.max(length);
         want.wanters.insert(wanter);
     }
 
@@ -170,10 +176,11 @@ impl Core {
         let State::Fetching { bytes } = &mut want.state else { return };
         match answer {
             Some(DigestsAnswer::Blob(piece))
-                if !piece.is_empty() && (bytes.len() + piece.len()) as u64 <= want.length =>
+                if (1..=want.length_max).contains(&((bytes.len() + piece.len()) as u64)) =>
             {
                 bytes.extend_from_slice(&piece);
-                if (bytes.len() as u64) < want.length {
+                let is_full = piece.len() == limits::BLOB_PIECE_BYTES_MAX;
+                if is_full && (bytes.len() as u64) < want.length_max {
                     let offset = bytes.len() as u64;
                     return self.ask_piece(turn, peer, hash, offset);
                 }
@@ -185,7 +192,7 @@ impl Core {
                 if matches!(other, Some(DigestsAnswer::Blob(_))) {
                     warn!(
                         ?peer,
-                        expected = want.length,
+                        at_most = want.length_max,
                         "refused a part of a digest: wrong length"
                     );
                 }
