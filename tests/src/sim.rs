@@ -19,8 +19,8 @@ use signpost_node::{
         },
     },
     digests::SharedBytes,
-    network::{GossipId, InboundId, Plane, RequestFailure},
-    store::{DisclosureRecord, MemoryStore, Store as _},
+    network::{GossipId, InboundId, Plane, RequestFailure, Verdict},
+    store::{Batch, DisclosureRecord, MemoryStore, Store as _},
 };
 use signpost_protocol::{
     ContentHash, PatientIdentifier, PointerId, PublicKey, Timestamp,
@@ -44,7 +44,7 @@ pub struct Passing<'a> {
     pub from: usize,
     /// Number of the receiving node.
     pub to: usize,
-    /// Its protocol; `None` for gossip.
+    /// Its protocol, also of a reply; `None` for gossip.
     pub plane: Option<Plane>,
     /// Whether it is a reply.
     pub is_reply: bool,
@@ -58,6 +58,8 @@ pub enum Fate {
     Pass,
     /// It is lost.
     Drop,
+    /// It arrives twice.
+    Twice,
     /// Something else arrives in its place.
     Replace(Vec<u8>),
 }
@@ -81,16 +83,27 @@ pub struct SimNode {
     started: u64,
     blobs: HashMap<ContentHash, SharedBytes>,
     connected: BTreeSet<usize>,
-    inbound: BTreeMap<InboundId, (usize, u64)>,
+    inbound: BTreeMap<InboundId, (usize, u64, Plane)>,
     outstanding: BTreeMap<u64, usize>,
     replies: BTreeMap<Ticket, LocalReply>,
+    /// What became of requests that were handed in: a frame, or none where it was left unanswered.
+    answers: BTreeMap<InboundId, Option<Vec<u8>>>,
+    verdicts: BTreeMap<GossipId, Verdict>,
+    /// The wake-up that counts; later ones are void.
+    wakeup: Option<u64>,
+}
+
+/// What a node had on disk at some time.
+pub struct Backup {
+    rows: Vec<(Vec<u8>, Vec<u8>)>,
+    blobs: HashMap<ContentHash, SharedBytes>,
 }
 
 enum Due {
     Event { node: usize, life: u64, event: Event },
     Durable { node: usize, life: u64, then: Vec<Action> },
     Timeout { node: usize, life: u64, token: u64 },
-    Wakeup { node: usize, life: u64 },
+    Wakeup { node: usize, life: u64, time: u64 },
 }
 
 /// A network of cores.
@@ -130,6 +143,9 @@ impl Network {
                 inbound: BTreeMap::new(),
                 outstanding: BTreeMap::new(),
                 replies: BTreeMap::new(),
+                answers: BTreeMap::new(),
+                verdicts: BTreeMap::new(),
+                wakeup: None,
             })
             .collect();
         let mut network = Self {
@@ -184,6 +200,7 @@ impl Network {
         let node = &mut self.nodes[at];
         node.life += 1;
         node.started = self.now;
+        node.wakeup = None;
         let policy = Policy { purposes: node.purposes.clone() };
         let mut core = Core::new(node.founder.me(), roster, policy, seed);
         let now = self.time(at);
@@ -213,6 +230,40 @@ impl Network {
         self.nodes[at].blobs.clear();
     }
 
+    /// What a node has on disk now.
+    ///
+    /// # Panics
+    /// Never: the memory store does not fail.
+    #[must_use]
+    pub fn back_up(&self, at: usize) -> Backup {
+        let rows = self.nodes[at].store.scan(&[], None, usize::MAX);
+        let rows = rows.expect("the memory store does not fail");
+        Backup { rows, blobs: self.nodes[at].blobs.clone() }
+    }
+
+    /// Puts back what a killed node once had on disk, and nothing else.
+    ///
+    /// # Panics
+    /// Never: the memory store does not fail.
+    pub fn restore(&mut self, at: usize, backup: &Backup) {
+        self.wipe(at);
+        let node = &mut self.nodes[at];
+        for (key, value) in &backup.rows {
+            let mut batch = Batch::new();
+            batch.put(key.clone(), value.clone()).expect("it was stored before");
+            node.store.apply(&batch).expect("the memory store does not fail");
+        }
+        node.store.flush().expect("the memory store does not fail");
+        node.blobs.clone_from(&backup.blobs);
+    }
+
+    /// Puts a blob on a node's disk, to be served to whoever asks for it by its hash.
+    pub fn put_blob(&mut self, at: usize, bytes: Vec<u8>) -> ContentHash {
+        let hash = ContentHash::of(&bytes);
+        self.nodes[at].blobs.insert(hash, Arc::new(bytes));
+        hash
+    }
+
     /// Cuts the link between two nodes, or restores it.
     pub fn set_cut(&mut self, a: usize, b: usize, cut: bool) {
         let link = (a.min(b), a.max(b));
@@ -235,19 +286,34 @@ impl Network {
         self.meddler = None;
     }
 
-    /// Hands a frame to a node as if `from` had sent it, and returns the number of the request.
-    pub fn inject(&mut self, from: usize, to: usize, plane: Plane, frame: Vec<u8>) -> InboundId {
+    /// Hands a request to a node over a connection of `peer`, who need not be a member, and waits.
+    /// `None` when it is left unanswered.
+    ///
+    /// # Panics
+    /// When nothing comes of it in a minute.
+    pub fn exchange(
+        &mut self,
+        peer: PublicKey,
+        to: usize,
+        plane: Plane,
+        frame: Vec<u8>,
+    ) -> Option<Vec<u8>> {
         let id = InboundId(self.number());
-        let peer = self.key(from);
         self.push_event(to, 1, Event::Request { peer, plane, id, frame });
-        id
+        self.run_until(60_000, |network| network.nodes[to].answers.contains_key(&id));
+        self.nodes[to].answers.remove(&id).expect("every request is answered or refused")
     }
 
-    /// Hands a gossiped frame to a node as if `via` had passed it on.
-    pub fn inject_gossip(&mut self, via: usize, to: usize, frame: Vec<u8>) {
+    /// Hands a gossiped frame to a node as if `via` had passed it on, and waits for its verdict.
+    ///
+    /// # Panics
+    /// When there is none after a minute.
+    pub fn gossip(&mut self, via: usize, to: usize, frame: Vec<u8>) -> Verdict {
         let id = GossipId(self.number());
         let via = self.key(via);
         self.push_event(to, 1, Event::Gossip { id, via, frame });
+        self.run_until(60_000, |network| network.nodes[to].verdicts.contains_key(&id));
+        self.nodes[to].verdicts.remove(&id).expect("every gossiped frame is judged")
     }
 
     /// Runs for some time.
@@ -353,14 +419,18 @@ impl Network {
             Due::Event { node, life, .. }
             | Due::Durable { node, life, .. }
             | Due::Timeout { node, life, .. }
-            | Due::Wakeup { node, life } => (*node, *life),
+            | Due::Wakeup { node, life, .. } => (*node, *life),
         };
         if self.nodes[at].life != life || self.nodes[at].core.is_none() {
             return;
         }
         let event = match due {
             Due::Event { event, .. } => event,
-            Due::Wakeup { .. } => Event::Tick,
+            Due::Wakeup { time, .. } if self.nodes[at].wakeup != Some(time) => return,
+            Due::Wakeup { .. } => {
+                self.nodes[at].wakeup = None;
+                Event::Tick
+            }
             Due::Durable { then, .. } => {
                 self.nodes[at].store.flush().expect("the memory store does not fail");
                 return self.carry_out(at, then);
@@ -403,8 +473,13 @@ impl Network {
             }
             Action::Reply { id, frame } => self.send_reply(at, id, frame),
             Action::Refuse { id } => {
-                if let Some((from, token)) = self.nodes[at].inbound.remove(&id) {
-                    self.fail_request(from, token, at, RequestFailure::Refused);
+                match self.nodes[at].inbound.remove(&id) {
+                    Some((from, token, _)) => {
+                        self.fail_request(from, token, at, RequestFailure::Refused);
+                    }
+                    None => {
+                        self.nodes[at].answers.insert(id, None);
+                    }
                 }
             }
             Action::ServeBlob { id, hash, offset } => {
@@ -420,7 +495,7 @@ impl Network {
             }
             Action::Publish(frame) => {
                 for to in self.nodes[at].connected.clone() {
-                    if let Some(frame) = self.pass(at, to, None, false, &frame) {
+                    for frame in self.pass(at, to, None, false, &frame) {
                         let id = GossipId(self.number());
                         let via = self.key(at);
                         let delay = self.link_delay();
@@ -428,7 +503,9 @@ impl Network {
                     }
                 }
             }
-            Action::Judge { .. } => {}
+            Action::Judge { id, verdict } => {
+                self.nodes[at].verdicts.insert(id, verdict);
+            }
             Action::Answer { ticket, reply } => {
                 self.nodes[at].replies.insert(ticket, reply);
             }
@@ -496,9 +573,9 @@ impl Network {
         }
         let life = self.nodes[at].life;
         self.push(REQUEST_TIMEOUT, Due::Timeout { node: at, life, token });
-        if let Some(frame) = self.pass(at, to, Some(plane), false, &frame) {
+        for frame in self.pass(at, to, Some(plane), false, &frame) {
             let id = InboundId(self.number());
-            self.nodes[to].inbound.insert(id, (at, token));
+            self.nodes[to].inbound.insert(id, (at, token, plane));
             let peer = self.key(at);
             let delay = self.link_delay();
             self.push_event(to, delay, Event::Request { peer, plane, id, frame });
@@ -506,10 +583,14 @@ impl Network {
     }
 
     fn send_reply(&mut self, at: usize, id: InboundId, frame: Vec<u8>) {
-        let Some((to, token)) = self.nodes[at].inbound.remove(&id) else { return };
-        if let Some(frame) = self.pass(at, to, None, true, &frame)
-            && self.nodes[to].outstanding.remove(&token).is_some()
-        {
+        let Some((to, token, plane)) = self.nodes[at].inbound.remove(&id) else {
+            self.nodes[at].answers.insert(id, Some(frame));
+            return;
+        };
+        for frame in self.pass(at, to, Some(plane), true, &frame) {
+            if self.nodes[to].outstanding.remove(&token).is_none() {
+                continue;
+            }
             let peer = self.key(at);
             let delay = self.link_delay();
             self.push_event(to, delay, Event::Response { token, peer, result: Ok(frame) });
@@ -561,24 +642,29 @@ impl Network {
         plane: Option<Plane>,
         is_reply: bool,
         bytes: &[u8],
-    ) -> Option<Vec<u8>> {
+    ) -> Vec<Vec<u8>> {
         let fate = self
             .meddler
             .as_mut()
             .map_or(Fate::Pass, |meddler| meddler(&Passing { from, to, plane, is_reply, bytes }));
         match fate {
-            Fate::Pass => Some(bytes.to_vec()),
-            Fate::Drop => None,
-            Fate::Replace(bytes) => Some(bytes),
+            Fate::Pass => vec![bytes.to_vec()],
+            Fate::Drop => Vec::new(),
+            Fate::Twice => vec![bytes.to_vec(), bytes.to_vec()],
+            Fate::Replace(bytes) => vec![bytes],
         }
     }
 
     fn wake_later(&mut self, at: usize) {
         let node = &self.nodes[at];
         let Some(core) = &node.core else { return };
-        let wakeup = node.started + core.next_wakeup();
+        let time = (node.started + core.next_wakeup()).max(self.now + 1);
+        if node.wakeup.is_some_and(|earlier| earlier <= time) {
+            return;
+        }
         let life = node.life;
-        self.push(wakeup.saturating_sub(self.now).max(1), Due::Wakeup { node: at, life });
+        self.nodes[at].wakeup = Some(time);
+        self.push(time - self.now, Due::Wakeup { node: at, life, time });
     }
 
     fn time(&self, at: usize) -> Now {

@@ -2,7 +2,8 @@
 //!
 //! A part is first looked for on disk, then asked of the peer that passed the head on, of the
 //! organization itself, of anybody else connected. Its length is known from the class, so a peer
-//! cannot make us take more; its hash is checked by the shell that writes it.
+//! cannot make us take more; its hash is checked by the shell that writes it. A piece that is not
+//! full is the last: nobody can hold a fetch up with crumbs.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -38,7 +39,9 @@ pub(super) struct Fetches {
 }
 
 struct Want {
-    length: u64,
+    /// The greatest length that any head gives it. Heads may lie about others' parts, so a shorter
+    /// one is not refused here; its hash and, once assembled, its class decide.
+    length_max: u64,
     wanters: BTreeSet<Wanter>,
     source: PublicKey,
     /// Peers that do not have it, or sent something else.
@@ -101,6 +104,7 @@ impl Core {
             let tried = BTreeSet::new();
             Want { length, wanters, source, tried, failures: 0, retry_at: 0, state: State::Looking }
         });
+        want.length_max = want.length_max.max(length);
         want.wanters.insert(wanter);
     }
 
@@ -203,7 +207,8 @@ impl Core {
                 if piece.len() as u64 == piece_bytes =>
             {
                 bytes.extend_from_slice(&piece);
-                if (bytes.len() as u64) < want.length {
+                let is_full = piece.len() == limits::BLOB_PIECE_BYTES_MAX;
+                if is_full && (bytes.len() as u64) < want.length_max {
                     let offset = bytes.len() as u64;
                     return self.ask_piece(turn, peer, hash, offset);
                 }
@@ -215,7 +220,7 @@ impl Core {
                 if matches!(other, Some(DigestsAnswer::Blob(_))) {
                     warn!(
                         ?peer,
-                        expected = want.length,
+                        at_most = want.length_max,
                         "refused a part of a digest: wrong length"
                     );
                 }

@@ -60,6 +60,8 @@ pub(super) struct OwnDigest {
     build: Build,
     /// Heads were issued elsewhere up to this version.
     version_floor: u64,
+    /// When the head was issued that this life began with: what was stored since is not in doubt.
+    stored_as_of: Option<Timestamp>,
     restored_as_of: Option<Timestamp>,
     /// Whether the resumed digest is still being compared with the store.
     is_auditing: bool,
@@ -93,6 +95,7 @@ impl OwnDigest {
             pending: BTreeSet::new(),
             build: Build::Idle { not_before: 0, wanted: false },
             version_floor: 0,
+            stored_as_of: None,
             restored_as_of: None,
             is_auditing: false,
             due: u64::MAX,
@@ -175,6 +178,7 @@ impl Core {
                 continue;
             };
             own.restored_as_of = head.restored_as_of;
+            own.stored_as_of = Some(head.issued);
             let parts: BTreeMap<_, _> =
                 head.filters.iter().flat_map(blobs_of).map(|hash| (hash, None)).collect();
             turn.actions.extend(parts.keys().map(|hash| Action::LoadBlob(*hash)));
@@ -367,7 +371,7 @@ impl Core {
         let unknown = theirs.version > version
             || (theirs.version == version && hash.is_some_and(|hash| hash != theirs.hash()));
         if unknown {
-            let as_of = own.head.as_ref().map_or(founded, |head| head.issued);
+            let as_of = own.stored_as_of.unwrap_or(founded);
             warn!(
                 ours = version,
                 theirs = theirs.version,

@@ -21,12 +21,17 @@ const CONNECTIONS_TARGET: usize = 32;
 const BACK_OFF_MIN: u64 = 500;
 /// ... up to this, so that a node that comes back is found within half a minute, always.
 const BACK_OFF_MAX: u64 = 30_000;
+/// Milliseconds between two looks at a peer's clock: a clock can jump while connections stand (a
+/// machine that was suspended), and with a wrong one a digest may look fresh that is not.
+const HELLO_INTERVAL: u64 = 10_000;
 
 /// The peers that matter now.
 #[derive(Default)]
 pub(super) struct Peers {
     pub(super) connected: BTreeMap<PublicKey, Connected>,
     unreachable: BTreeMap<PublicKey, Unreachable>,
+    /// The uptime at which to compare clocks again.
+    hello_at: u64,
 }
 
 /// A connected member.
@@ -119,6 +124,11 @@ impl Core {
 
     pub(super) fn maintain_connections(&mut self, turn: &mut Turn<'_>) {
         let now = turn.now;
+        if self.peers.hello_at <= now.uptime {
+            self.peers.hello_at = now.uptime + HELLO_INTERVAL;
+            let connected: Vec<PublicKey> = self.peers.connected.keys().copied().collect();
+            connected.into_iter().for_each(|peer| self.say_hello(turn, peer));
+        }
         let own = self.me.transport.public();
         let mut room = CONNECTIONS_TARGET.saturating_sub(self.peers.connected.len());
         // Every node begins at another place of the ring, so that nobody is everybody's neighbour.

@@ -1,0 +1,160 @@
+//! Nodes whose clock is wrong, and nodes that came back from an old back-up.
+
+use signpost_node::core::{
+    completeness::CauseKind,
+    local::{LocalReply, LocalRequest, LocateError},
+};
+use signpost_protocol::Timestamp;
+use signpost_tests::{founding::FOUNDED, sim::Network};
+
+use crate::common::{
+    ASKER, HOLDER, assert_honest, causes, create, network, now, only, patient,
+};
+
+fn is_named_clock_wrong(network: &mut Network, patient_number: u32) -> bool {
+    match network.locate(ASKER, patient(patient_number)) {
+        Ok(found) => {
+            assert!(!found.completeness.is_complete(), "a wrong clock is never complete");
+            causes(&found).iter().any(|(kind, _)| *kind == CauseKind::ClockWrong)
+        }
+        Err(LocateError::TooFewEvaluators { .. }) => false,
+        Err(other) => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_clock_that_jumps_makes_the_node_unready_and_its_results_partial() {
+    for skew in [130_000, -130_000, 3_600_000, -3_600_000] {
+        let mut network = network(40);
+        assert_honest(&mut network);
+        network.nodes[ASKER].skew = skew;
+        network.run_for(15_000);
+        assert!(!network.status(ASKER).ready, "off by {skew} ms");
+        // The locator is known from before, so no evaluator needs to be asked.
+        assert!(is_named_clock_wrong(&mut network, 1), "off by {skew} ms");
+        // For a new patient the evaluators refuse: an error, never an empty result.
+        is_named_clock_wrong(&mut network, 77);
+        let others = network.locate(1, patient(1)).unwrap();
+        assert!(others.completeness.is_complete(), "the others are not harmed");
+        network.nodes[ASKER].skew = 0;
+        network.run_for(15_000);
+        assert!(network.status(ASKER).ready);
+        assert_honest(&mut network);
+    }
+}
+
+#[test]
+fn a_clock_within_what_is_allowed_is_no_matter() {
+    for skew in [100_000, -100_000] {
+        let mut network = network(41);
+        network.nodes[ASKER].skew = skew;
+        network.run_for(15_000);
+        assert!(network.status(ASKER).ready);
+        assert_honest(&mut network);
+        assert!(network.locate(ASKER, patient(77)).unwrap().completeness.is_complete());
+    }
+}
+
+#[test]
+fn a_node_that_starts_with_a_wrong_clock_says_so() {
+    let mut network = network(42);
+    network.kill(ASKER);
+    network.nodes[ASKER].skew = 200_000;
+    network.start(ASKER);
+    network.run_for(15_000);
+    assert!(!network.status(ASKER).ready);
+    assert!(network.status(ASKER).notices.iter().any(|notice| notice.contains("clock")));
+    is_named_clock_wrong(&mut network, 1);
+}
+
+/// What is missing is said of the holder, as of when, until its admin confirms.
+fn assert_restored(network: &mut Network, as_of: Timestamp, last: u64) {
+    let status = network.status(HOLDER);
+    assert!(status.serves[0].digest_version.unwrap() > last, "it goes on above its last head");
+    for at in [1, ASKER] {
+        let found = network.locate(at, patient(1)).unwrap();
+        assert_eq!(causes(&found), only(CauseKind::Restored, HOLDER));
+        let since = found.completeness.causes()[0].since.unwrap();
+        assert!(since <= as_of, "nothing after the back-up can be relied on: {since:?} {as_of:?}");
+    }
+}
+
+fn confirm(network: &mut Network) -> bool {
+    match network.call(HOLDER, LocalRequest::ConfirmRestored) {
+        LocalReply::ConfirmRestored(confirmed) => confirmed,
+        _ => unreachable!("the core replies in kind"),
+    }
+}
+
+#[test]
+fn a_node_restored_from_a_back_up_is_named_until_it_is_confirmed() {
+    let mut network = network(43);
+    let backup = network.back_up(HOLDER);
+    let as_of = now(&network);
+    network.run_for(5_000);
+    for n in 10..14 {
+        create(&mut network, HOLDER, patient(n));
+        network.run_for(1_000);
+    }
+    let last = network.status(HOLDER).serves[0].digest_version.unwrap();
+    network.kill(HOLDER);
+    network.restore(HOLDER, &backup);
+    network.start(HOLDER);
+    network.run_for(5_000);
+    assert_restored(&mut network, as_of, last);
+    let lost = network.locate(ASKER, patient(10)).unwrap();
+    assert_eq!(causes(&lost), only(CauseKind::Restored, HOLDER));
+
+    // It is still so after another restart.
+    network.kill(HOLDER);
+    network.start(HOLDER);
+    network.run_for(5_000);
+    assert_restored(&mut network, as_of, last);
+
+    for n in 10..14 {
+        create(&mut network, HOLDER, patient(n));
+    }
+    assert!(confirm(&mut network));
+    network.run_for(5_000);
+    assert_honest(&mut network);
+    let found = network.locate(ASKER, patient(10)).unwrap();
+    assert!(found.completeness.is_complete(), "{:?}", found.completeness);
+    assert_eq!(found.pointers.len(), 1);
+    assert!(!confirm(&mut network), "there is nothing left to confirm");
+}
+
+#[test]
+fn a_node_restored_to_just_before_its_last_head_is_named_too() {
+    let mut network = network(44);
+    let backup = network.back_up(HOLDER);
+    let as_of = now(&network);
+    create(&mut network, HOLDER, patient(10));
+    network.run_for(1_000);
+    let last = network.status(HOLDER).serves[0].digest_version.unwrap();
+    network.kill(HOLDER);
+    network.restore(HOLDER, &backup);
+    network.start(HOLDER);
+    network.run_for(5_000);
+    assert_restored(&mut network, as_of, last);
+}
+
+#[test]
+fn a_node_that_lost_everything_is_named_since_the_founding() {
+    let mut network = network(45);
+    let last = network.status(HOLDER).serves[0].digest_version.unwrap();
+    network.kill(HOLDER);
+    network.wipe(HOLDER);
+    network.start(HOLDER);
+    network.run_for(5_000);
+    assert_restored(&mut network, FOUNDED, last);
+}
+
+#[test]
+fn a_node_that_only_restarts_is_not_called_restored() {
+    let mut network = network(46);
+    network.kill(HOLDER);
+    network.start(HOLDER);
+    network.run_for(5_000);
+    assert_honest(&mut network);
+    assert!(network.status(HOLDER).serves[0].restored_as_of.is_none());
+}
