@@ -330,7 +330,6 @@ impl Core {
             let nth = self.digests.comparisons % count;
             let peer = *self.peers.connected.keys().nth(nth).expect("nth is below the count");
             self.compare_heads(turn, peer);
-            self.say_hello_to_all(turn);
         }
     }
 

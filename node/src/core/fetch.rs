@@ -102,7 +102,16 @@ impl Core {
             turn.act(Action::LoadBlob(hash));
             let wanters = BTreeSet::new();
             let tried = BTreeSet::new();
-            Want { length, wanters, source, tried, failures: 0, retry_at: 0, state: State::Looking }
+            let (failures, retry_at) = (0, 0);
+            Want {
+                length_max: length,
+                wanters,
+                source,
+                tried,
+                failures,
+                retry_at,
+                state: State::Looking,
+            }
         });
         want.length_max = want.length_max.max(length);
         want.wanters.insert(wanter);
@@ -200,11 +209,9 @@ impl Core {
             // Of an attempt that was given up.
             return;
         }
-        let piece_bytes = (want.length - offset).min(limits::BLOB_PIECE_BYTES_MAX as u64);
         match answer {
             Some(DigestsAnswer::Blob(piece))
-                // Whole pieces only: crumbs would hold a place for ever.
-                if piece.len() as u64 == piece_bytes =>
+                if (1..=want.length_max).contains(&((bytes.len() + piece.len()) as u64)) =>
             {
                 bytes.extend_from_slice(&piece);
                 let is_full = piece.len() == limits::BLOB_PIECE_BYTES_MAX;

@@ -126,8 +126,7 @@ impl Core {
         let now = turn.now;
         if self.peers.hello_at <= now.uptime {
             self.peers.hello_at = now.uptime + HELLO_INTERVAL;
-            let connected: Vec<PublicKey> = self.peers.connected.keys().copied().collect();
-            connected.into_iter().for_each(|peer| self.say_hello(turn, peer));
+            self.say_hello_to_all(turn);
         }
         let own = self.me.transport.public();
         let mut room = CONNECTIONS_TARGET.saturating_sub(self.peers.connected.len());
