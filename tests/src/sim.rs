@@ -466,16 +466,14 @@ impl Network {
                 self.send_request(at, token, &peer, plane, frame);
             }
             Action::Reply { id, frame } => self.send_reply(at, id, frame),
-            Action::Refuse { id } => {
-                match self.nodes[at].inbound.remove(&id) {
-                    Some((from, token, _)) => {
-                        self.fail_request(from, token, at, RequestFailure::Refused);
-                    }
-                    None => {
-                        self.nodes[at].answers.insert(id, None);
-                    }
+            Action::Refuse { id } => match self.nodes[at].inbound.remove(&id) {
+                Some((from, token, _)) => {
+                    self.fail_request(from, token, at, RequestFailure::Refused);
                 }
-            }
+                None => {
+                    self.nodes[at].answers.insert(id, None);
+                }
+            },
             Action::ServeBlob { id, hash, offset } => {
                 let answer =
                     self.nodes[at].blobs.get(&hash).map_or(DigestsAnswer::NotFound, |blob| {

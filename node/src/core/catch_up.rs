@@ -10,7 +10,7 @@ use signpost_protocol::{
 };
 use tracing::{debug, warn};
 
-use super::{Core, Outstanding, Turn, event::Action};
+use super::{Core, Outstanding, Turn, event::Action, own_digest::OwnDigest};
 use crate::network::{GossipId, InboundId, Plane, RequestFailure, Verdict};
 
 impl Core {
@@ -26,12 +26,19 @@ impl Core {
         peer: PublicKey,
         result: Result<Vec<u8>, RequestFailure>,
     ) {
-        let Some(DigestsAnswer::Versions(versions)) = digests_answer(&peer, result) else { return };
+        let versions = match digests_answer(&peer, result) {
+            Some(DigestsAnswer::Versions(versions)) => versions,
+            Some(DigestsAnswer::Same) => return self.own.values_mut().for_each(|own| own.heard()),
+            _ => return,
+        };
         let wanted: Vec<(OrganizationId, NodeId)> = versions
             .iter()
             .filter(|theirs| self.wants_head(theirs))
             .map(|theirs| (theirs.organization, theirs.node))
             .collect();
+        let me = self.me.node;
+        let lost = |organization| wanted.contains(&(organization, me));
+        self.own.iter_mut().filter(|(id, _)| !lost(**id)).for_each(|(_, own)| own.heard());
         for chunk in wanted.chunks(limits::HEADS_PER_FETCH_MAX) {
             let list = Bounded::new(chunk.to_vec()).expect("chunks are of this size");
             let frame = codec::encode(&DigestsRequest::Heads(list));
@@ -49,6 +56,11 @@ impl Core {
         for head in heads.iter() {
             self.offer_head(turn, head, peer);
         }
+    }
+
+    /// Whether some own head waits for a peer to say which one it knows.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.own.values().any(OwnDigest::is_unheard)
     }
 
     pub(super) fn on_gossip(

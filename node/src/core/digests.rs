@@ -283,7 +283,7 @@ impl Core {
         );
         // Gossip may lose a head; one comparison an interval with one peer finds it.
         let count = self.peers.connected.len();
-        if due && count > 0 {
+        if (due || self.is_unheard()) && count > 0 {
             let nth = self.digests.rounds as usize % count;
             let peer = *self.peers.connected.keys().nth(nth).expect("nth is below the count");
             self.compare_heads(turn, peer);

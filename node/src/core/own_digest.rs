@@ -62,6 +62,10 @@ pub(super) struct OwnDigest {
     /// When the head was issued that this life began with: what was stored since is not in doubt.
     stored_as_of: Option<Timestamp>,
     restored_as_of: Option<Timestamp>,
+    /// No peer has yet said in this life which head of this node it knows. Until then none is
+    /// issued on top of a stored one: after a restore it could bear the number of a lost one, and
+    /// nobody would notice. Nobody would hear it either.
+    unheard: bool,
     /// When the next head is due.
     due: u64,
     fault: Option<String>,
@@ -93,6 +97,7 @@ impl OwnDigest {
             version_floor: 0,
             stored_as_of: None,
             restored_as_of: None,
+            unheard: false,
             due: u64::MAX,
             fault: None,
         }
@@ -116,10 +121,21 @@ impl OwnDigest {
     }
 
     pub(super) fn wakeup(&self) -> u64 {
+        let due = if self.unheard { u64::MAX } else { self.due };
         match self.build {
-            Build::Idle { not_before, wanted: true } => self.due.min(not_before),
-            _ => self.due,
+            Build::Idle { not_before, wanted: true } => due.min(not_before),
+            _ => due,
         }
+    }
+
+    /// Whether no peer has yet said which head of this node it knows.
+    pub(super) const fn is_unheard(&self) -> bool {
+        self.unheard
+    }
+
+    /// A peer has said so, and a later head than this node's has been taken note of.
+    pub(super) const fn heard(&mut self) {
+        self.unheard = false;
     }
 
     fn want_build(&mut self) {
@@ -149,6 +165,9 @@ impl OwnDigest {
 
 impl Core {
     pub(super) fn load_own_digests(&mut self, turn: &mut Turn<'_>) -> Result<(), rows::RowError> {
+        let me = self.me.node;
+        let is_alone =
+            self.roster.admitted().flat_map(|member| &member.nodes).all(|node| node.node == me);
         for own in self.own.values_mut() {
             let row = OwnHeadRow::read(turn.store, &own.organization)?;
             let head = row.and_then(|row| {
@@ -161,6 +180,7 @@ impl Core {
             };
             own.restored_as_of = head.restored_as_of;
             own.stored_as_of = Some(head.issued);
+            own.unheard = !is_alone;
             let parts: BTreeMap<_, _> =
                 head.filters.iter().flat_map(blobs_of).map(|hash| (hash, None)).collect();
             turn.actions.extend(parts.keys().map(|hash| Action::LoadBlob(*hash)));
@@ -242,7 +262,7 @@ impl Core {
                 self.start_build(turn, organization);
             }
             let own = self.own.get_mut(&organization).expect("listed above");
-            if own.due <= uptime {
+            if own.due <= uptime && !own.unheard {
                 if own.filter.is_some() {
                     self.issue_head(turn, organization);
                 } else {
@@ -268,7 +288,7 @@ impl Core {
 
     pub(super) fn on_filter_built(
         &mut self,
-        turn: &mut Turn<'_>,
+        turn: &Turn<'_>,
         organization: OrganizationId,
         result: Result<NewFilter, String>,
     ) {
@@ -288,7 +308,7 @@ impl Core {
                 own.fault = None;
                 let arrived = std::mem::take(&mut own.pending);
                 arrived.into_iter().for_each(|locator| own.add(locator, uptime));
-                self.issue_head(turn, organization);
+                own.due = own.due.min(uptime);
             }
             Err(fault) => {
                 error!(fault, "the digest could not be built: new pointers are not advertised");
@@ -359,6 +379,7 @@ impl Core {
                  results name it until `signpost confirm-restored`"
             );
             own.version_floor = theirs.version;
+            own.heard();
             own.restored_as_of = Some(own.restored_as_of.unwrap_or(as_of));
             own.due = own.due.min(turn.now.uptime);
         }

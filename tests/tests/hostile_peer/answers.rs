@@ -119,7 +119,9 @@ fn a_pointer_with_any_one_byte_changed_is_refused() {
             let mut pointer = honest.pointers[0].to_vec();
             pointer[at] ^= 1;
             let pointers = statements(vec![pointer]);
-            reply_with(signpost_keys::sign(Answer { pointers, ..honest }, &key, &id).bytes().to_vec())
+            reply_with(
+                signpost_keys::sign(Answer { pointers, ..honest }, &key, &id).bytes().to_vec(),
+            )
         });
         assert_refused(&network.locate(ASKER, patient(1)).unwrap());
     }

@@ -7,9 +7,7 @@ use signpost_node::core::{
 use signpost_protocol::Timestamp;
 use signpost_tests::{founding::FOUNDED, sim::Network};
 
-use crate::common::{
-    ASKER, HOLDER, assert_honest, causes, create, network, now, only, patient,
-};
+use crate::common::{ASKER, HOLDER, assert_honest, causes, create, network, now, only, patient};
 
 fn is_named_clock_wrong(network: &mut Network, patient_number: u32) -> bool {
     match network.locate(ASKER, patient(patient_number)) {

@@ -156,7 +156,12 @@ pub(crate) fn ask(network: &mut Network) -> Ask {
 
 /// How often a node has told others something.
 pub(crate) fn disclosures(network: &Network, at: usize) -> usize {
-    let holder = |record: &&_| matches!(record, signpost_node::store::DisclosureRecord { role: DisclosureRole::Holder, .. });
+    let holder = |record: &&_| {
+        matches!(
+            record,
+            signpost_node::store::DisclosureRecord { role: DisclosureRole::Holder, .. }
+        )
+    };
     network.nodes[at].disclosures.iter().filter(holder).count()
 }
 

@@ -93,7 +93,9 @@ fn lying(network: &mut Network, liars: usize, lie: Lying) -> Rc<RefCell<Vec<usiz
                 };
                 let (answer, signer) = lie(&lie_told);
                 let key = if signer == frame.from { lie_told.key() } else { &transport[signer] };
-                return Fate::Replace(reply_with(signpost_keys::sign(answer, key, &id).bytes().to_vec()));
+                return Fate::Replace(reply_with(
+                    signpost_keys::sign(answer, key, &id).bytes().to_vec(),
+                ));
             }
         }
         Fate::Pass
@@ -323,8 +325,7 @@ fn requests_by_strangers_and_by_pointer_keys_are_refused() {
     let mut network = network(98);
     let stranger = SecretKey::from_seed(&[9; 32]);
     let pointer = pointer_key(&network, ASKER);
-    for (key, code) in
-        [(stranger, RefusalCode::NotAdmitted), (pointer, RefusalCode::BadSignature)]
+    for (key, code) in [(stranger, RefusalCode::NotAdmitted), (pointer, RefusalCode::BadSignature)]
     {
         let request = request(&mut network);
         let frame = sign(&network, request, &key);

@@ -22,8 +22,7 @@ use signpost_tests::{
 };
 
 use crate::common::{
-    ASKER, HOLDER, Seen, assert_honest, causes, create, network, now, only, patient,
-    refused,
+    ASKER, HOLDER, Seen, assert_honest, causes, create, network, now, only, patient, refused,
 };
 
 /// What is nobody's message: nothing, zeros, text, a deep nesting, an endless length.
@@ -235,7 +234,8 @@ fn a_hello_says_how_its_sender_is_regarded() {
         let versions = Bounded::new(vec![900, 901]).unwrap();
         assert_eq!(hello(&mut network, peer, |h| h.versions = versions), Regard::Version);
     }
-    let later = |by: i64| move |h: &mut HelloRequest| h.now = Timestamp(h.now.0.saturating_add_signed(by));
+    let later =
+        |by: i64| move |h: &mut HelloRequest| h.now = Timestamp(h.now.0.saturating_add_signed(by));
     for (by, regard) in [
         (119_000, Regard::Member),
         (-119_000, Regard::Member),

@@ -81,7 +81,10 @@ impl Soak {
         let (n, at, id) = held[nth].clone();
         if self.is_up(at) {
             let delete = Write::Delete { id: id.clone(), if_match: None };
-            assert!(self.network.write(at, vec![delete]).remove(0).is_ok(), "a delete needs nobody");
+            assert!(
+                self.network.write(at, vec![delete]).remove(0).is_ok(),
+                "a delete needs nobody"
+            );
             self.facts.remove(&(n, at, id.clone()));
             self.deleted.insert(id);
         }
@@ -116,7 +119,8 @@ impl Soak {
             .iter()
             .filter(|((of, holder, _), fact)| {
                 let Fact::Held(since) = fact else { return false };
-                let settled = self.network.now >= since.max(&self.started[*holder]) + ADVERTISED_WITHIN;
+                let settled =
+                    self.network.now >= since.max(&self.started[*holder]) + ADVERTISED_WITHIN;
                 *of == n
                     && self.is_up(*holder)
                     && (*holder == at || (settled && self.is_caught_up(at, *holder)))
@@ -171,7 +175,8 @@ impl Soak {
                         assert!(ids.contains(id), "node {at} lacks {id}");
                     }
                 }
-                let known = |id: &PointerId| self.facts.keys().any(|(of, _, k)| k == id && *of == n);
+                let known =
+                    |id: &PointerId| self.facts.keys().any(|(of, _, k)| k == id && *of == n);
                 assert!(ids.iter().all(known), "node {at} has something nobody wrote");
             }
         }
