@@ -24,7 +24,7 @@ use tempfile::TempDir;
 use crate::client::Client;
 
 /// How long is waited for anything: no test is decided by the time that something takes.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 /// How often it is looked whether it has happened.
 const POLL: Duration = Duration::from_millis(20);
 /// Patients that each node may advertise.
