@@ -87,11 +87,6 @@ impl Core {
         self.heads_from = self.heads_from.min(turn.now.uptime);
     }
 
-    /// Whether some own head waits for a peer to say which one it knows.
-    pub(super) fn is_unheard(&self) -> bool {
-        self.own.values().any(OwnDigest::is_unheard)
-    }
-
     pub(super) fn on_gossip(
         &mut self,
         turn: &mut Turn<'_>,

@@ -163,8 +163,6 @@ impl OwnDigest {
 impl Core {
     pub(super) fn load_own_digests(&mut self, turn: &mut Turn<'_>) -> Result<(), rows::RowError> {
         let me = self.me.node;
-        let is_alone =
-            self.roster.admitted().flat_map(|member| &member.nodes).all(|node| node.node == me);
         for own in self.own.values_mut() {
             let Some(row) = OwnHeadRow::read(turn.store, &own.organization)? else {
                 own.want_build();
@@ -182,7 +180,6 @@ impl Core {
             };
             own.restored_as_of = head.restored_as_of;
             own.stored_as_of = Some(head.issued);
-            own.unheard = !is_alone;
             let parts: BTreeMap<_, _> =
                 head.filters.iter().flat_map(blobs_of).map(|hash| (hash, None)).collect();
             turn.actions.extend(parts.keys().map(|hash| Action::LoadBlob(*hash)));
@@ -383,7 +380,6 @@ impl Core {
                  results name it until `signpost confirm-restored`"
             );
             own.version_floor = theirs.version;
-            own.heard();
             own.restored_as_of = Some(own.restored_as_of.unwrap_or(as_of));
             own.due = own.due.min(turn.now.uptime);
         }
