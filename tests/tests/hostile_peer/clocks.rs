@@ -137,6 +137,26 @@ fn a_node_restored_to_just_before_its_last_head_is_named_too() {
 }
 
 #[test]
+fn a_node_restored_while_nobody_can_be_reached_is_named_once_somebody_can() {
+    let mut network = network(47);
+    let backup = network.back_up(HOLDER);
+    let as_of = now(&network);
+    create(&mut network, HOLDER, patient(10));
+    network.run_for(1_000);
+    let last = network.status(HOLDER).serves[0].digest_version.unwrap();
+    network.kill(HOLDER);
+    network.restore(HOLDER, &backup);
+    let cut = |network: &mut Network, cut| (1..5).for_each(|at| network.set_cut(HOLDER, at, cut));
+    cut(&mut network, true);
+    network.start(HOLDER);
+    // Long enough for heads of its own to pass the number of the last, were they issued.
+    network.run_for(700_000);
+    cut(&mut network, false);
+    network.run_for(60_000);
+    assert_restored(&mut network, as_of, last);
+}
+
+#[test]
 fn a_node_that_lost_everything_is_named_since_the_founding() {
     let mut network = network(45);
     let last = network.status(HOLDER).serves[0].digest_version.unwrap();

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 use signpost_keys::SecretKey;
 use signpost_node::{
     core::{FilterBuild, build_filter, completeness::CauseKind},

@@ -1,6 +1,6 @@
 //! No patient's number leaves a node except to its own clinical systems: real nodes over TCP, every
 //! plaintext frame tapped, every log line at `trace`, every file of every node.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)] // Tests fail by panicking and print their seeds.
 
 mod federation;
 mod search;
