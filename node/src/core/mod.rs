@@ -72,9 +72,6 @@ use crate::{
 const INQUIRIES_MAX: usize = 1_024;
 /// Batches of writes under way at once.
 const WRITE_JOBS_MAX: usize = 64;
-/// Milliseconds after its start that a node waits for peers to say which of its heads they know,
-/// before it issues one: a node restored from a back-up must not overtake its former self unnoticed.
-const HEADS_WAIT_MAX: u64 = 3_000;
 /// Milliseconds between two looks at connections, clocks and digests.
 const MAINTENANCE_INTERVAL: u64 = 1_000;
 
@@ -164,7 +161,9 @@ pub struct Core {
     ready_writes: VecDeque<(WriteJob, Result<(), LocateError>)>,
     /// Elements evaluated for each organization in the current second.
     evaluated: BTreeMap<OrganizationId, (u64, usize)>,
-    /// The uptime from which own heads may be issued: when peers have said what they know of them.
+    /// The uptime from which own heads may be issued. After a restart that is when a peer has said
+    /// which of them it knows: on top of a back-up, a head could bear the number of a lost one, and
+    /// nobody would notice. Until then nobody would hear it either.
     heads_from: u64,
     /// Wall clock minus uptime at the last turn: it moves only when the clock jumps.
     clock_base: Option<i128>,
@@ -202,7 +201,7 @@ impl Core {
             writes: BTreeMap::new(),
             ready_writes: VecDeque::new(),
             evaluated: BTreeMap::new(),
-            heads_from: HEADS_WAIT_MAX,
+            heads_from: 0,
             clock_base: None,
             next_number: 0,
             maintenance_at: 0,
@@ -215,9 +214,6 @@ impl Core {
     /// When an own row is damaged; cached rows of others are dropped and fetched again.
     pub fn start(&mut self, now: Now, store: &dyn Store) -> Result<Vec<Action>, rows::RowError> {
         let mut turn = Turn { now, store, actions: Vec::new() };
-        if self.roster.admitted().flat_map(|member| &member.nodes).count() <= 1 {
-            self.heads_from = now.uptime;
-        }
         self.load_own_digests(&mut turn)?;
         self.load_heads(&mut turn)?;
         Ok(turn.actions)

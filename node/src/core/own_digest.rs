@@ -162,12 +162,15 @@ impl OwnDigest {
 
 impl Core {
     pub(super) fn load_own_digests(&mut self, turn: &mut Turn<'_>) -> Result<(), rows::RowError> {
-        let me = self.me.node;
+        let nodes = self.roster.admitted().flat_map(|member| &member.nodes).count();
         for own in self.own.values_mut() {
             let Some(row) = OwnHeadRow::read(turn.store, &own.organization)? else {
                 own.want_build();
                 continue;
             };
+            if nodes > 1 {
+                self.heads_from = u64::MAX;
+            }
             let Ok(head) = self.roster.verify::<DigestHead>(&row.head, ValidAt::Issue) else {
                 // Its key has left the roster; the version still must not go back.
                 let head = Envelope::parse(DigestHead::KIND, &row.head, DigestHead::BYTES_MAX)

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 use signpost_keys::SecretKey;
 use signpost_node::{
-    core::{FilterBuild, build_filter, completeness::CauseKind},
-    digests::SizeClass,
+    core::completeness::CauseKind,
+    digests::{FilterBuilder, SizeClass},
     network::{Plane, Verdict},
 };
 use signpost_protocol::{
@@ -19,7 +19,7 @@ use signpost_tests::sim::{Fate, Network};
 
 use crate::common::{
     ASKER, HOLDER, Seen, assert_honest, body_of, causes, create, network, now, only, patient,
-    pointer_key, sign,
+    pointer, pointer_key, sign,
 };
 
 /// Everything is found; the node whose newer head cannot be used is named, since what that head
@@ -335,34 +335,35 @@ fn a_part_of_the_wrong_length_is_fetched_from_the_next_peer() {
 
 #[test]
 fn a_head_that_names_anothers_filter_as_its_change_list_does_not_keep_it_out() {
-    let mut network = network(82);
-    let (key, other) = (pointer_key(&network, HOLDER), pointer_key(&network, 1));
-    let mut good = head(&mut network, HOLDER);
-    good.version += 1;
-    let build = FilterBuild {
-        organization: good.organization,
-        key_epoch: good.filters[0].key_epoch,
-        class_max: good.filters[0].class,
-        salt: [5; 16],
-        seed: [6; 32],
-    };
-    let built = build_filter(&build, &*network.nodes[HOLDER].store).unwrap();
-    let hash = network.put_blob(HOLDER, built.bytes);
-    change_filter(&mut good, |filter| {
-        filter.salt = build.salt.into();
-        (filter.filter, filter.ones) = (hash, built.ones);
-        filter.changes = Bounded::default();
-    });
-    let mut bad = head(&mut network, 1);
-    bad.version += 1;
-    change_filter(&mut bad, |filter| filter.changes = Bounded::new(vec![hash]).unwrap());
-    let version = good.version;
-    let (good, bad) = (sign(&network, good, &key), sign(&network, bad, &other));
-    assert_eq!(network.gossip(1, ASKER, bad), Verdict::Accept);
-    assert_eq!(network.gossip(HOLDER, ASKER, good), Verdict::Accept);
-    network.run_for(5_000);
-    assert_eq!(in_use(&network), version);
-    assert_doubted(&mut network, 1);
+    // A filter that is shorter than a change list, and one that is longer.
+    for class in [0, 12] {
+        let mut network = network(82);
+        let class = SizeClass::new(class).unwrap();
+        let locator = pointer(&mut network).locator;
+        let mut good = head(&mut network, HOLDER);
+        let salt = [5; 16];
+        let mut builder = FilterBuilder::new(class, &good.organization, &salt);
+        builder.insert(&locator).unwrap();
+        let built = builder.finish(&mut ChaCha20Rng::seed_from_u64(1));
+        let hash = network.put_blob(HOLDER, built.bytes);
+        good.version += 1;
+        change_filter(&mut good, |filter| {
+            (filter.class, filter.salt) = (class.number(), salt.into());
+            (filter.filter, filter.ones) = (hash, built.ones);
+            filter.changes = Bounded::default();
+        });
+        let mut bad = head(&mut network, 1);
+        bad.version += 1;
+        change_filter(&mut bad, |filter| filter.changes = Bounded::new(vec![hash]).unwrap());
+        let version = good.version;
+        let good = sign(&network, good, &pointer_key(&network, HOLDER));
+        let bad = sign(&network, bad, &pointer_key(&network, 1));
+        assert_eq!(network.gossip(1, ASKER, bad), Verdict::Accept);
+        assert_eq!(network.gossip(HOLDER, ASKER, good), Verdict::Accept);
+        network.run_for(5_000);
+        assert_eq!(in_use(&network), version);
+        assert_doubted(&mut network, 1);
+    }
 }
 
 #[test]
