@@ -1,5 +1,5 @@
 //! The pure core, in networks of one thread: who finds what, and what is said when something is missing.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)] // Tests fail by panicking.
 
 use signpost_node::core::{
     completeness::CauseKind,

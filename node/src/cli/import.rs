@@ -100,7 +100,11 @@ pub(super) fn command(dir: &Path, args: &Args, json: bool) -> anyhow::Result<Exi
         return Ok(ExitCode::from(PARTLY));
     }
     print(&if json { tally.json(false) } else { tally.text() })?;
-    Ok(if tally.refused == 0 { ExitCode::SUCCESS } else { ExitCode::from(PARTLY) })
+    Ok(match (tally.refused, tally.acknowledged()) {
+        (0, _) => ExitCode::SUCCESS,
+        (_, 0) => ExitCode::FAILURE,
+        _ => ExitCode::from(PARTLY),
+    })
 }
 
 /// A bar over the bytes of the files; over time only when the size is unknown. Hidden without a terminal.

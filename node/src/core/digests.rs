@@ -325,7 +325,9 @@ impl Core {
         );
         // Gossip may lose a head; one comparison an interval, each with the next peer, finds it.
         let count = self.peers.connected.len();
-        if due && count > 0 {
+        // Until a peer has said which own heads it knows, none is issued: ask every second.
+        let unheard = self.heads_from > turn.now.uptime;
+        if (due || unheard) && count > 0 {
             self.digests.comparisons = self.digests.comparisons.wrapping_add(1);
             let nth = self.digests.comparisons % count;
             let peer = *self.peers.connected.keys().nth(nth).expect("nth is below the count");

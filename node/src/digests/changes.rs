@@ -31,7 +31,7 @@ pub const CHANGE_BYTES: usize = CHANGE_POSITIONS * 4;
 
 /// Lists beside one filter. Bounds what a head names and what a peer may make us hold: the
 /// positions of 32 lists take 96 KiB, so changes cost all of England's digests at most 600 MB.
-pub const CHANGE_LISTS_MAX: usize = 32;
+pub use signpost_protocol::limits::CHANGE_LISTS_MAX;
 
 /// Why changes are refused. [`TooManyLocators`](Self::TooManyLocators) is the caller's mistake, the
 /// others are the fault of the peer that signed the head.
