@@ -24,7 +24,9 @@ pub(super) fn report(error: &anyhow::Error, json: bool) -> ExitCode {
     if json {
         tell(&serde_json::json!({ "error": message, "hint": hint }).to_string());
     } else {
-        tell(&format!("error: {}", printable(&message)));
+        // A configuration error shows the line and marks the place below it.
+        let lines: Vec<String> = message.lines().map(printable).collect();
+        tell(&format!("error: {}", lines.join("\n")));
         if let Some(hint) = hint {
             tell(&format!("hint: {}", printable(&hint)));
         }

@@ -30,7 +30,7 @@ use std::{
 use signpost_keys::{
     Roster, SecretKey, VerifyError,
     blinding::{EvaluatorIndex, KeyShare},
-    keystore::{Keystore, KeystoreError, Passphrase, PassphraseError},
+    keystore::{FileError, Keystore, KeystoreError, Passphrase, PassphraseError},
     roster::{FoundingError, verify_inception},
 };
 use signpost_protocol::{NodeId, OdsCode, OrganizationId};
@@ -110,6 +110,9 @@ pub enum SetupError {
     /// The passphrase is not usable.
     #[error("the passphrase cannot be used: {0}")]
     Passphrase(#[from] PassphraseError),
+    /// A keystore's file cannot be had; the cause names it.
+    #[error(transparent)]
+    KeystoreFile(FileError),
     /// A keystore does not open, or cannot be written.
     #[error("{}: {source}", path.display())]
     Keystore {
@@ -246,6 +249,7 @@ pub fn open(dir: &Path) -> Result<Identity, SetupError> {
     let path = dir.join(KEYS_DIRECTORY).join(NODE_KEYSTORE);
     let keystore = match Keystore::read(&path, &passphrase) {
         Ok(keystore) => keystore,
+        Err(KeystoreError::File(source)) => return Err(SetupError::KeystoreFile(source)),
         Err(source) => return Err(SetupError::Keystore { path, source }),
     };
     let secret = |name| secret(&keystore, &path, name);
