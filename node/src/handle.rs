@@ -3,8 +3,8 @@
 use tokio::sync::{mpsc, oneshot};
 
 use crate::core::local::{
-    LocalReply, LocalRequest, LocateError, LocateRequest, Located, ReadError, ReadPointer,
-    ReadRequest, StatusReport, Write, WriteError, Written,
+    Confirmation, LocalReply, LocalRequest, LocateError, LocateRequest, Located, ReadError,
+    ReadPointer, ReadRequest, StatusReport, Write, WriteError, Written,
 };
 
 /// Requests of clinical systems that may wait for the core: a second's worth at the highest rate
@@ -87,11 +87,11 @@ impl NodeHandle {
         }
     }
 
-    /// Says that producers have re-sent what came after a back-up. False when there was nothing to confirm.
+    /// Says that producers have re-sent what came after a back-up.
     ///
     /// # Errors
     /// When the node is stopping or too busy.
-    pub async fn confirm_restored(&self) -> Result<bool, &'static str> {
+    pub async fn confirm_restored(&self) -> Result<Confirmation, &'static str> {
         match self.call(LocalRequest::ConfirmRestored).await? {
             LocalReply::ConfirmRestored(done) => Ok(done),
             _ => unreachable!("the core replies in kind"),

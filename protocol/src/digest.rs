@@ -67,6 +67,31 @@ pub struct DigestHead {
     /// yet confirmed that they re-sent what came later: results are partial until then.
     #[n(6)]
     pub restored_as_of: Option<Timestamp>,
+    /// From which start of the writer it is: shows a reader that knows more than the writer does
+    /// that the writer lost something.
+    #[n(7)]
+    pub life: Option<Life>,
+}
+
+/// The time from one start of a node to its end, seen in its digest heads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Life {
+    /// The version that was stored when it began, or when what was lost was last made good; 0 for none.
+    #[n(0)]
+    pub resumed: u64,
+    /// The first version issued since, above `resumed`.
+    #[n(1)]
+    pub first: u64,
+}
+
+impl Life {
+    /// Whether a head of this version belongs to neither this life nor what it began with: the
+    /// writer has lost what that head stands for.
+    #[must_use]
+    pub const fn has_lost(&self, version: u64) -> bool {
+        self.resumed < version && version < self.first
+    }
 }
 
 impl Body for DigestHead {

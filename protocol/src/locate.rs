@@ -105,6 +105,10 @@ pub struct Answer {
     /// When it was signed.
     #[n(4)]
     pub issued: Timestamp,
+    /// Set when the organization came back from a back-up as of this instant: it may lack pointers
+    /// made since, and the asker's result is partial.
+    #[n(5)]
+    pub restored_as_of: Option<Timestamp>,
 }
 
 impl Body for Answer {

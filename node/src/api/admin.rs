@@ -13,7 +13,7 @@ use super::{
     ApiState,
     error::{self, ApiError, fhir},
 };
-use crate::fhir::capability::capability_statement;
+use crate::{core::local::Confirmation, fhir::capability::capability_statement};
 
 /// How long a probe waits for the core: an orchestrator's probes commonly time out after a few
 /// seconds, and a core that is silent for this long is not ready.
@@ -32,7 +32,17 @@ pub(super) async fn status(State(state): State<ApiState>) -> Result<Response, Ap
 
 /// `POST /signpost/v1/confirm-restored`
 pub(super) async fn confirm_restored(State(state): State<ApiState>) -> Result<Response, ApiError> {
-    let confirmed = state.handle.confirm_restored().await.map_err(busy)?;
+    let confirmed = match state.handle.confirm_restored().await.map_err(busy)? {
+        Confirmation::Done => true,
+        Confirmation::Nothing => false,
+        Confirmation::NotYet => {
+            return Err(ApiError::busy(
+                "nothing was confirmed: the digest is still being made, or no peer has been heard \
+                 yet; try again in a moment"
+                    .to_owned(),
+            ));
+        }
+    };
     Ok(error::json(StatusCode::OK, &json!({"confirmed": confirmed})))
 }
 

@@ -76,12 +76,19 @@ impl Core {
         Ok(answer)
     }
 
-    /// Takes over the pointers of an answer, each after its own checks, and asks for more.
+    /// Takes over the pointers of an answer, each after its own checks, and asks for more. One that
+    /// does not hold spoils the whole answer: its writer is at fault, or is not who it seems.
     fn take_answer(&mut self, turn: &mut Turn<'_>, id: u64, at: usize, answer: &Answer) {
         let Some(inquiry) = self.inquiries.get(&id) else { return };
         let organization = inquiry.targets[at].organization;
         let (ods, _) = self.label(&organization);
+        if let Some(since) = answer.restored_as_of {
+            let cause = self.restored(&organization, since);
+            let Some(inquiry) = self.inquiries.get_mut(&id) else { return };
+            inquiry.completeness.add(cause);
+        }
         let mut last: Option<PointerId> = None;
+        let mut pointers = Vec::with_capacity(answer.pointers.len());
         for bytes in answer.pointers.iter() {
             let checked = self.check_pointer(turn, &self.inquiries[&id], &organization, bytes);
             let pointer = checked.and_then(|pointer| match &last {
@@ -93,14 +100,17 @@ impl Core {
             match pointer {
                 Ok(pointer) => {
                     last = Some(pointer.id.clone());
-                    let Some(inquiry) = self.inquiries.get_mut(&id) else { return };
-                    inquiry.keep(FoundPointer { pointer: pointer.into_body(), ods: ods.clone() });
+                    pointers.push(pointer.into_body());
                 }
                 Err(fault) => {
-                    warn!(%ods, fault, "a pointer is not used");
-                    self.target_failed(id, at, CauseKind::AnswerRefused, &fault);
+                    warn!(%ods, fault, "an answer is not used");
+                    return self.target_failed(id, at, CauseKind::AnswerRefused, &fault);
                 }
             }
+        }
+        let Some(inquiry) = self.inquiries.get_mut(&id) else { return };
+        for pointer in pointers {
+            inquiry.keep(FoundPointer { pointer, ods: ods.clone() });
         }
         if !answer.more {
             return;

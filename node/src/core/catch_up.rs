@@ -32,7 +32,7 @@ impl Core {
     ) {
         let versions = match digests_answer(&peer, result) {
             Some(DigestsAnswer::Versions(versions)) => versions,
-            Some(DigestsAnswer::Same) => return self.compared(turn),
+            Some(DigestsAnswer::Same) => return self.recalled_the_same(),
             _ => return,
         };
         let wanted: Vec<(OrganizationId, NodeId)> = versions
@@ -40,8 +40,9 @@ impl Core {
             .filter(|theirs| self.wants_head(theirs))
             .map(|theirs| (theirs.organization, theirs.node))
             .collect();
+        self.recalled(turn, &versions);
         if wanted.is_empty() {
-            return self.compared(turn);
+            return;
         }
         let Some(connected) = self.peers.connected.get_mut(&peer) else { return };
         if connected.heads_awaited > 0 {
@@ -75,16 +76,8 @@ impl Core {
         connected.heads_awaited = connected.heads_awaited.saturating_sub(1);
         // Not when it gave nothing of use: such a peer would be asked in a circle.
         if connected.heads_awaited == 0 && connected.has_more_heads && accepted > 0 {
-            return self.compare_heads(turn, peer);
+            self.compare_heads(turn, peer);
         }
-        if connected.heads_awaited == 0 {
-            self.compared(turn);
-        }
-    }
-
-    /// A peer has told what it knows, own former heads included: own heads may be issued.
-    fn compared(&mut self, turn: &Turn<'_>) {
-        self.heads_from = self.heads_from.min(turn.now.uptime);
     }
 
     pub(super) fn on_gossip(
@@ -172,6 +165,9 @@ impl Core {
     }
 
     fn wants_head(&self, theirs: &HeadVersion) -> bool {
+        if theirs.node == self.me.node {
+            return self.wants_own_head(theirs);
+        }
         self.roster.is_admitted(&theirs.organization)
             && self
                 .known_head(&theirs.organization, &theirs.node)

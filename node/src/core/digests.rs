@@ -29,8 +29,9 @@ use crate::{
 /// Milliseconds that a newer head may wait for its parts before its writer counts as stale: most
 /// are here within a second.
 const FETCH_PATIENCE: u64 = 10_000;
-/// How many rounds of maintenance lie between two clean-ups of blobs: about an hour.
-const RETAIN_EVERY: u32 = 3_600;
+/// How many rounds of maintenance lie between two clean-ups of blobs: about ten minutes, in which a
+/// member that makes ever new filters costs the others no more than what they fetch in that time.
+const RETAIN_EVERY: u32 = 600;
 
 /// The digests of all other nodes.
 #[derive(Default)]
@@ -48,6 +49,8 @@ struct Entry {
     waiting_since: Option<u64>,
     /// Heads up to this version were fetched and found bad.
     bad_version: u64,
+    /// Whether the writer issues heads without knowing of the one in use: it lost something.
+    has_lost: bool,
 }
 
 /// A head whose parts are here and hold.
@@ -85,15 +88,6 @@ impl Digests {
 
     pub(super) fn newest_heads(&self) -> impl Iterator<Item = &Verified<DigestHead>> {
         self.table.values().filter_map(Entry::newest)
-    }
-
-    /// The head in use for one node.
-    pub(super) fn current(
-        &self,
-        organization: &OrganizationId,
-        node: &NodeId,
-    ) -> Option<&Verified<DigestHead>> {
-        self.table.get(&(*organization, *node))?.current.as_ref().map(|digest| &digest.head)
     }
 
     fn named_blobs(&self) -> impl Iterator<Item = ContentHash> + '_ {
@@ -229,6 +223,16 @@ impl Core {
         if head.version <= entry.bad_version {
             return Verdict::Ignore;
         }
+        let known = entry.newest().map_or(0, |known| known.version);
+        entry.has_lost =
+            head.restored_as_of.is_none() && head.life.is_some_and(|life| life.has_lost(known));
+        if entry.has_lost {
+            warn!(
+                ods = %label, ours = known, theirs = head.version,
+                "a node has lost what its last digest stands for and does not know yet"
+            );
+            return Verdict::Ignore;
+        }
         if head.issued > now.plus(self.roster.parameters().clock_skew_max) {
             warn!(ods = %label, "ignored a digest head from the future: compare clocks");
             return Verdict::Ignore;
@@ -325,9 +329,8 @@ impl Core {
         );
         // Gossip may lose a head; one comparison an interval, each with the next peer, finds it.
         let count = self.peers.connected.len();
-        // Until a peer has said which own heads it knows, none is issued: ask every second.
-        let unheard = self.heads_from > turn.now.uptime;
-        if (due || unheard) && count > 0 {
+        // Until peers have told which own heads they know, the node waits: ask every second.
+        if (due || self.is_recalling()) && count > 0 {
             self.digests.comparisons = self.digests.comparisons.wrapping_add(1);
             let nth = self.digests.comparisons % count;
             let peer = *self.peers.connected.keys().nth(nth).expect("nth is below the count");
@@ -366,8 +369,13 @@ impl Core {
                     digest.and_then(|digest| digest.filters.iter().find(|f| f.key_epoch == epoch));
                 match (digest, filter) {
                     (Some(digest), Some(filter)) => {
-                        let lags = entry.is_some_and(|entry| entry.lags(now.uptime));
-                        self.note_age(digest, lags, now, completeness);
+                        let is_stale = entry.is_some_and(|entry| self.is_stale(entry, now));
+                        self.note_age(digest, is_stale, completeness);
+                        if entry.is_some_and(|entry| entry.has_lost) {
+                            // Nobody has said since when; what it has is all that can be had.
+                            let cause = self.restored(&organization, digest.head.issued);
+                            completeness.add(Cause { since: None, ..cause });
+                        }
                         if only.is_some() || filter.may_contain(&key) {
                             candidates.push(candidate);
                         }
@@ -384,41 +392,44 @@ impl Core {
         candidates
     }
 
-    fn note_age(&self, digest: &Digest, lags: bool, now: Now, completeness: &mut Completeness) {
-        let head = &digest.head;
+    /// Whether something newer than the digest in use exists, or should.
+    fn is_stale(&self, entry: &Entry, now: Now) -> bool {
         let age_max = self.roster.parameters().head_age_max;
-        let stale = now.unix.since(head.issued) > age_max
-            || now.unix > head.expires
-            || now.uptime.saturating_sub(digest.since) > age_max
-            || lags;
-        let (ods, name) = self.label(&head.organization);
-        if stale {
-            completeness.add(Cause {
-                kind: CauseKind::DigestStale,
-                detail: "has not renewed its digest: records made since then may be missed"
-                    .to_owned(),
-                organization: Some((ods.clone(), name.clone())),
-                since: Some(head.issued),
-            });
+        entry.lags(now.uptime)
+            || entry.current.as_ref().is_some_and(|digest| {
+                now.unix.since(digest.head.issued) > age_max
+                    || now.unix > digest.head.expires
+                    || now.uptime.saturating_sub(digest.since) > age_max
+            })
+    }
+
+    /// The head in use for one node, and whether it is stale.
+    pub(super) fn head_in_use(
+        &self,
+        organization: &OrganizationId,
+        node: &NodeId,
+        now: Now,
+    ) -> Option<(&Verified<DigestHead>, bool)> {
+        let entry = self.digests.table.get(&(*organization, *node))?;
+        let digest = entry.current.as_ref()?;
+        Some((&digest.head, self.is_stale(entry, now)))
+    }
+
+    fn note_age(&self, digest: &Digest, is_stale: bool, completeness: &mut Completeness) {
+        let head = &digest.head;
+        if is_stale {
+            let reason = "has not renewed its digest: records made since then may be missed";
+            let cause = self.cause(CauseKind::DigestStale, &head.organization, reason);
+            completeness.add(Cause { since: Some(head.issued), ..cause });
         }
         if let Some(since) = head.restored_as_of {
-            completeness.add(Cause {
-                kind: CauseKind::Restored,
-                detail: "came back from a back-up and may lack pointers made since then".to_owned(),
-                organization: Some((ods, name)),
-                since: Some(since),
-            });
+            completeness.add(self.restored(&head.organization, since));
         }
     }
 
     fn missing(&self, organization: &OrganizationId) -> Cause {
-        let (ods, name) = self.label(organization);
-        Cause {
-            kind: CauseKind::DigestMissing,
-            detail: "no verified digest of it has arrived here: it may hold records".to_owned(),
-            organization: Some((ods, name)),
-            since: None,
-        }
+        let reason = "no verified digest of it has arrived here: it may hold records";
+        self.cause(CauseKind::DigestMissing, organization, reason)
     }
 
     /// Notes in the log that a fetched part was not what its name says.

@@ -30,6 +30,12 @@ const RETRY_MIN: u64 = 500;
 /// ... up to this.
 const RETRY_MAX: u64 = 60_000;
 
+/// Milliseconds in which a peer has to send a part, besides ...
+const FETCH_TIME: u64 = 30_000;
+/// ... these for each piece: 128 KiB a second is slower than any line that a node should have. A
+/// peer that takes its time must not keep the place of others.
+const FETCH_TIME_PER_PIECE: u64 = 2_000;
+
 type Wanter = (OrganizationId, NodeId);
 
 /// Parts of digests that incoming heads name.
@@ -58,14 +64,41 @@ enum State {
     /// To be fetched.
     Queued,
     /// Being fetched.
-    Fetching { from: PublicKey, bytes: Vec<u8> },
+    Fetching { from: PublicKey, bytes: Vec<u8>, until: u64 },
     /// Whole, being checked and written.
     Storing { from: PublicKey },
     /// Here.
     Here(SharedBytes),
 }
 
+impl Want {
+    /// The organizations whose digests it is part of.
+    fn writers(&self) -> impl Iterator<Item = OrganizationId> + '_ {
+        self.wanters.iter().map(|(organization, _)| *organization)
+    }
+
+    /// Milliseconds that one peer may take to send it.
+    fn time_max(&self) -> u64 {
+        let pieces = self.length_max.div_ceil(limits::BLOB_PIECE_BYTES_MAX as u64);
+        FETCH_TIME + pieces.saturating_mul(FETCH_TIME_PER_PIECE)
+    }
+}
+
 impl Fetches {
+    /// Gives up on peers that take too long.
+    fn give_up(&mut self, uptime: u64) {
+        for want in self.wants.values_mut() {
+            match want.state {
+                State::Fetching { from, until, .. } if until <= uptime => {
+                    warn!(peer = ?from, "a peer takes too long to send a part of a digest");
+                    want.tried.insert(from);
+                    want.state = State::Queued;
+                }
+                _ => {}
+            }
+        }
+    }
+
     pub(super) fn has(&self, hash: &ContentHash) -> bool {
         self.bytes(hash).is_some()
     }
@@ -153,14 +186,15 @@ impl Core {
     /// nobody has cannot keep the others from being fetched.
     pub(super) fn pump_fetches(&mut self, turn: &mut Turn<'_>) {
         let uptime = turn.now.uptime;
-        let mut busy: BTreeMap<Wanter, usize> = BTreeMap::new();
+        self.fetches.give_up(uptime);
+        let mut busy: BTreeMap<OrganizationId, usize> = BTreeMap::new();
         let mut room = FETCHES_MAX;
         let mut queued = Vec::new();
         for (hash, want) in &self.fetches.wants {
             match want.state {
                 State::Fetching { .. } | State::Storing { .. } => {
                     room = room.saturating_sub(1);
-                    want.wanters.iter().for_each(|wanter| *busy.entry(*wanter).or_default() += 1);
+                    want.writers().for_each(|writer| *busy.entry(writer).or_default() += 1);
                 }
                 State::Queued if want.retry_at <= uptime => queued.push((want.failures, *hash)),
                 _ => {}
@@ -173,7 +207,7 @@ impl Core {
             }
             let source = self.source_of(turn, &hash);
             let want = self.fetches.wants.get_mut(&hash).expect("listed above");
-            let shares = want.wanters.iter().map(|wanter| busy.get(wanter).copied().unwrap_or(0));
+            let shares = want.writers().map(|writer| busy.get(&writer).copied().unwrap_or(0));
             if shares.min().unwrap_or(0) >= FETCHES_PER_WRITER_MAX {
                 continue;
             }
@@ -187,8 +221,9 @@ impl Core {
                 }
                 continue;
             };
-            want.wanters.iter().for_each(|wanter| *busy.entry(*wanter).or_default() += 1);
-            want.state = State::Fetching { from: peer, bytes: Vec::new() };
+            want.writers().for_each(|writer| *busy.entry(writer).or_default() += 1);
+            want.state =
+                State::Fetching { from: peer, bytes: Vec::new(), until: uptime + want.time_max() };
             self.ask_piece(turn, peer, hash, 0);
             room -= 1;
         }
@@ -204,7 +239,7 @@ impl Core {
     ) {
         let answer = digests_answer(&peer, result);
         let Some(want) = self.fetches.wants.get_mut(&hash) else { return };
-        let State::Fetching { from, bytes } = &mut want.state else { return };
+        let State::Fetching { from, bytes, .. } = &mut want.state else { return };
         if *from != peer || bytes.len() as u64 != offset {
             // Of an attempt that was given up.
             return;

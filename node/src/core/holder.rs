@@ -63,6 +63,10 @@ impl Core {
         if self.served(&ask.asked).is_none() {
             return Err(RefusalCode::NotServed);
         }
+        if self.is_recalling() {
+            // What is stored may be of yesterday: an answer would say that it is all.
+            return Err(RefusalCode::Busy);
+        }
         self.admit_request(turn, ask.asking, ask.request, ask.issued, ask.expires)?;
         let (mut held, mut more) = self.holding(turn, &ask).map_err(|error| {
             error!(%error, "an ask could not be answered");
@@ -95,6 +99,7 @@ impl Core {
             pointers: Bounded::new(pointers).ok_or(RefusalCode::Internal)?,
             more,
             issued: now,
+            restored_as_of: self.own.get(&ask.asked).and_then(|own| own.past.restored_as_of()),
         };
         let served = self.served(&ask.asked).ok_or(RefusalCode::NotServed)?;
         Ok((sign(body, &served.pointer, &self.roster.network()), disclosure))

@@ -408,7 +408,7 @@ impl Core {
         }
     }
 
-    /// Causes that concern every inquiry: suspended members, a wrong clock.
+    /// Causes that no digest shows: suspended members, what this node itself may lack, a wrong clock.
     fn note_excluded(&self, only: Option<OrganizationId>, completeness: &mut Completeness) {
         let suspended = self
             .roster
@@ -422,15 +422,7 @@ impl Core {
                 "is suspended and was not asked",
             ));
         }
-        let served = self.me.served.iter().map(|served| served.organization);
-        for organization in served.filter(|o| only.is_none_or(|only| only == *o)) {
-            let restored = self.own.get(&organization).and_then(|own| own.restored_as_of());
-            if let Some(since) = restored {
-                let reason = "came back from a back-up and may lack pointers made since then";
-                let cause = self.cause(CauseKind::Restored, &organization, reason);
-                completeness.add(Cause { since: Some(since), ..cause });
-            }
-        }
+        self.note_own_past(only, completeness);
         let expelled = only
             .and_then(|organization| self.roster.member(&organization))
             .filter(|member| member.standing == Standing::Expelled);
@@ -449,7 +441,12 @@ impl Core {
         }
     }
 
-    fn cause(&self, kind: CauseKind, organization: &OrganizationId, reason: &str) -> Cause {
+    pub(super) fn cause(
+        &self,
+        kind: CauseKind,
+        organization: &OrganizationId,
+        reason: &str,
+    ) -> Cause {
         let organization = Some(self.label(organization));
         Cause { kind, organization, since: None, detail: reason.to_owned() }
     }

@@ -363,6 +363,17 @@ pub enum LocalRequest {
 /// Writes in one request: one evaluation batch, a few tens of milliseconds of the core's time.
 pub const WRITES_PER_REQUEST_MAX: usize = 100;
 
+/// What became of [`LocalRequest::ConfirmRestored`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confirmation {
+    /// The organization is no longer named as restored.
+    Done,
+    /// It was not restored from a back-up.
+    Nothing,
+    /// Its digest is still being made, or peers have yet to be heard: try again in a moment.
+    NotYet,
+}
+
 /// The core's reply, of the same name as the request.
 #[derive(Clone, Debug)]
 pub enum LocalReply {
@@ -372,8 +383,8 @@ pub enum LocalReply {
     Read(Result<ReadPointer, ReadError>),
     /// To [`LocalRequest::Write`], in the same order.
     Write(Vec<Result<Written, WriteError>>),
-    /// To [`LocalRequest::ConfirmRestored`]: whether there was anything to confirm.
-    ConfirmRestored(bool),
+    /// To [`LocalRequest::ConfirmRestored`].
+    ConfirmRestored(Confirmation),
     /// To [`LocalRequest::Status`].
     Status(Box<StatusReport>),
 }

@@ -13,6 +13,7 @@
 //! | `holder` | what to answer when another organization asks |
 //! | `advertise` | creating, changing, deleting own pointers |
 //! | `own_digest` | when and how own pointers are advertised |
+//! | `restored` | whether this node lacks something that it once had |
 //! | `digests`, `fetch` | which digests of others to believe, and how their parts are fetched |
 //! | `catch_up` | what to compare with whom |
 //! | `peers` | to whom to be connected, and whose clock to trust |
@@ -35,6 +36,7 @@ mod own_digest;
 mod own_pointers;
 mod peers;
 mod replay;
+mod restored;
 pub mod rows;
 mod status;
 
@@ -57,6 +59,7 @@ use self::local::{
 use self::{
     advertise::WriteJob, blinder::BlindingJob, cache::LocatorCache, digests::Digests,
     fetch::Fetches, inquiry::Inquiry, own_digest::OwnDigest, peers::Peers, replay::ReplayGuard,
+    restored::Recall,
 };
 pub use self::{
     event::{Action, Event, NewFilter, Now, Persist, Ticket},
@@ -161,10 +164,8 @@ pub struct Core {
     ready_writes: VecDeque<(WriteJob, Result<(), LocateError>)>,
     /// Elements evaluated for each organization in the current second.
     evaluated: BTreeMap<OrganizationId, (u64, usize)>,
-    /// The uptime from which own heads may be issued. After a restart that is when a peer has said
-    /// which of them it knows: on top of a back-up, a head could bear the number of a lost one, and
-    /// nobody would notice. Until then nobody would hear it either.
-    heads_from: u64,
+    /// Whether peers have told which heads of this node they know.
+    recall: Recall,
     /// Wall clock minus uptime at the last turn: it moves only when the clock jumps.
     clock_base: Option<i128>,
     next_number: u64,
@@ -201,7 +202,7 @@ impl Core {
             writes: BTreeMap::new(),
             ready_writes: VecDeque::new(),
             evaluated: BTreeMap::new(),
-            heads_from: 0,
+            recall: Recall::Told,
             clock_base: None,
             next_number: 0,
             maintenance_at: 0,
@@ -253,7 +254,7 @@ impl Core {
     pub fn next_wakeup(&self) -> u64 {
         let inquiries = self.inquiries.values().map(Inquiry::wakeup);
         let blindings = self.blindings.values().map(BlindingJob::wakeup);
-        let own = self.own.values().map(|own| own.wakeup(self.heads_from));
+        let own = self.own.values().map(|own| own.wakeup(self.is_recalling()));
         let writes = (!self.ready_writes.is_empty()).then_some(0);
         inquiries.chain(blindings).chain(own).chain(writes).fold(self.maintenance_at, u64::min)
     }

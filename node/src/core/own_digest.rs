@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rand_core::Rng as _;
 use signpost_keys::{ValidAt, Verified, sign};
 use signpost_protocol::{
-    ContentHash, KeyEpoch, Locator, OrganizationId, Timestamp,
+    ContentHash, KeyEpoch, Locator, OrganizationId,
     codec::{self, Bounded, ByteString},
     digest::{DigestHead, FILTER_KIND_BLOOM_AES12, FilterHead},
     limits,
@@ -19,11 +19,11 @@ use signpost_protocol::{
 use tracing::{error, info, warn};
 
 use super::{
-    Core, NewFilter, Persist, Ticket, Turn,
+    Core, NewFilter, Persist, Turn,
     digests::{ReadyFilter, blobs_of},
     event::Action,
     filter_work::{FilterBuild, FilterJob},
-    local::LocalReply,
+    restored::Past,
     rows::{self, OwnHeadRow},
 };
 use crate::{
@@ -31,7 +31,6 @@ use crate::{
         ChangeList, Changes, DigestKeying, Filter, LocatorKey, SharedBytes, SizeClass,
         changes::CHANGE_LOCATORS,
     },
-    network::Verdict,
     store::Batch,
 };
 
@@ -45,24 +44,28 @@ const BUILD_SPACING: u64 = 20;
 const BUILD_SPACING_MAX: u64 = 60_000;
 /// Milliseconds before a filter that could not be built is tried again.
 const BUILD_RETRY: u64 = 10_000;
+/// Milliseconds for which a stored locator may be missing from a digest that is called up to date:
+/// several times the longest wait for a filter, and a third of the age at which digests are stale.
+const LAG_MAX: u64 = 300_000;
+/// Milliseconds before a head that would not have told the truth is thought of again.
+const LAG_RETRY: u64 = 1_000;
 /// New locators that are remembered one by one; more than that means building the filter anew.
 const PENDING_MAX: usize = CHANGE_LOCATORS * limits::CHANGE_LISTS_MAX;
 
 /// What this node advertises for one organization.
 pub(super) struct OwnDigest {
-    organization: OrganizationId,
+    pub(super) organization: OrganizationId,
     head: Option<Verified<DigestHead>>,
     filter: Option<Advertised>,
     /// Parts of the stored head that are still looked for on disk, at start.
     loading: Option<BTreeMap<ContentHash, Option<SharedBytes>>>,
-    /// Locators that the digest does not find yet.
+    /// Locators that the digest does not find yet ...
     pending: BTreeSet<Locator>,
+    /// ... and the uptime at which the first of them was stored.
+    pending_since: Option<u64>,
     build: Build,
-    /// Heads were issued elsewhere up to this version.
-    version_floor: u64,
-    /// When the head was issued that this life began with: what was stored since is not in doubt.
-    stored_as_of: Option<Timestamp>,
-    restored_as_of: Option<Timestamp>,
+    /// What this life began with.
+    pub(super) past: Past,
     /// Whether the resumed digest is still being compared with the store.
     is_auditing: bool,
     /// When the next head is due.
@@ -80,9 +83,9 @@ struct Advertised {
 enum Build {
     /// None is under way; the next may start at this uptime.
     Idle { not_before: u64, wanted: bool },
-    /// Started at this uptime.
+    /// Started at this uptime, for locators of which the first was stored at that one.
     /// With whether another is wanted after it: not everything stored will be in this one.
-    Running { since: u64, again: bool },
+    Running { since: u64, pending_since: Option<u64>, again: bool },
 }
 
 impl OwnDigest {
@@ -93,10 +96,9 @@ impl OwnDigest {
             filter: None,
             loading: None,
             pending: BTreeSet::new(),
+            pending_since: None,
             build: Build::Idle { not_before: 0, wanted: false },
-            version_floor: 0,
-            stored_as_of: None,
-            restored_as_of: None,
+            past: Past::default(),
             is_auditing: false,
             due: u64::MAX,
             fault: None,
@@ -105,10 +107,6 @@ impl OwnDigest {
 
     pub(super) const fn head(&self) -> Option<&Verified<DigestHead>> {
         self.head.as_ref()
-    }
-
-    pub(super) const fn restored_as_of(&self) -> Option<Timestamp> {
-        self.restored_as_of
     }
 
     /// Why pointers are not advertised, if so.
@@ -120,18 +118,39 @@ impl OwnDigest {
         self.filter.iter().flat_map(|advertised| blobs_of(&advertised.head))
     }
 
-    /// When there is something to do; heads wait until `heads_from`.
-    pub(super) fn wakeup(&self, heads_from: u64) -> u64 {
-        let head = if self.may_issue() { self.due.max(heads_from) } else { u64::MAX };
+    /// When there is something to do; no head leaves while peers have yet to tell of former ones.
+    pub(super) fn wakeup(&self, is_recalling: bool) -> u64 {
+        let head = if self.is_ready() && !is_recalling { self.due } else { u64::MAX };
         match self.build {
             Build::Idle { not_before, wanted: true } => head.min(not_before),
             _ => head,
         }
     }
 
-    /// Whether a head would tell the truth: the digest stands for everything that is stored.
-    fn may_issue(&self) -> bool {
+    /// Whether there is a digest that was compared with what is stored.
+    fn is_ready(&self) -> bool {
         self.filter.is_some() && !self.is_auditing && self.fault.is_none()
+    }
+
+    /// Whether a head would tell the truth: the digest stands for everything that was stored, but
+    /// for the newest, of less than [`LAG_MAX`].
+    pub(super) fn may_issue(&self, uptime: u64) -> bool {
+        let building = match self.build {
+            Build::Running { pending_since, .. } => pending_since,
+            Build::Idle { .. } => None,
+        };
+        let first = building.into_iter().chain(self.pending_since).min();
+        self.is_ready() && first.is_none_or(|first| uptime.saturating_sub(first) < LAG_MAX)
+    }
+
+    /// Whether new locators have to wait for another filter.
+    const fn is_full(&self) -> bool {
+        !matches!(self.build, Build::Idle { wanted: false, .. })
+    }
+
+    /// Has a head issued at this uptime, at the latest.
+    pub(super) fn advertise_at(&mut self, uptime: u64) {
+        self.due = self.due.min(uptime);
     }
 
     fn want_build(&mut self) {
@@ -152,37 +171,36 @@ impl OwnDigest {
             return;
         }
         self.pending.insert(locator);
+        self.pending_since.get_or_insert(uptime);
         if self.pending.len() > PENDING_MAX {
             self.pending.clear();
             self.want_build();
         }
-        self.due = self.due.min(uptime + HEAD_DELAY);
+        // A head that could say nothing new would be work for the whole federation.
+        if !self.is_full() {
+            self.advertise_at(uptime + HEAD_DELAY);
+        }
     }
 }
 
 impl Core {
     pub(super) fn load_own_digests(&mut self, turn: &mut Turn<'_>) -> Result<(), rows::RowError> {
-        let nodes = self.roster.admitted().flat_map(|member| &member.nodes).count();
+        self.start_recall();
         for own in self.own.values_mut() {
             let Some(row) = OwnHeadRow::read(turn.store, &own.organization)? else {
                 own.want_build();
                 continue;
             };
-            if nodes > 1 {
-                self.heads_from = u64::MAX;
-            }
             let Ok(head) = self.roster.verify::<DigestHead>(&row.head, ValidAt::Issue) else {
                 // Its key has left the roster; the version still must not go back.
                 let head = Envelope::parse(DigestHead::KIND, &row.head, DigestHead::BYTES_MAX)
                     .and_then(|envelope| envelope.body::<DigestHead>())
                     .map_err(|_| rows::RowError::Damaged("digest head"))?;
-                own.version_floor = head.version;
-                own.restored_as_of = head.restored_as_of;
+                own.past.begin(&head);
                 own.want_build();
                 continue;
             };
-            own.restored_as_of = head.restored_as_of;
-            own.stored_as_of = Some(head.issued);
+            own.past.begin(&head);
             let parts: BTreeMap<_, _> =
                 head.filters.iter().flat_map(blobs_of).map(|hash| (hash, None)).collect();
             turn.actions.extend(parts.keys().map(|hash| Action::LoadBlob(*hash)));
@@ -234,7 +252,7 @@ impl Core {
         }
         own.is_auditing = false;
         // A fresh head says that the node is back.
-        own.due = own.due.min(turn.now.uptime);
+        own.advertise_at(turn.now.uptime);
     }
 
     /// Notes a listed locator that was just stored.
@@ -252,11 +270,11 @@ impl Core {
     /// Issues the heads, and starts the building of filters, that are due.
     pub(super) fn advertise_due(&mut self, turn: &mut Turn<'_>) {
         let uptime = turn.now.uptime;
-        let heads_from = self.heads_from;
+        let is_recalling = self.is_recalling();
         let organizations: Vec<OrganizationId> = self
             .own
             .values()
-            .filter(|own| own.wakeup(heads_from) <= uptime)
+            .filter(|own| own.wakeup(is_recalling) <= uptime)
             .map(|own| own.organization)
             .collect();
         for organization in organizations {
@@ -266,9 +284,14 @@ impl Core {
             {
                 self.start_build(turn, organization);
             }
-            let own = &self.own[&organization];
-            if own.may_issue() && own.due <= uptime && heads_from <= uptime {
+            let own = self.own.get_mut(&organization).expect("listed above");
+            if own.due > uptime || is_recalling || !own.is_ready() {
+                continue;
+            }
+            if own.may_issue(uptime) {
                 self.issue_head(turn, organization);
+            } else {
+                own.due = uptime + LAG_RETRY;
             }
         }
     }
@@ -280,9 +303,10 @@ impl Core {
         let class_max = self.roster.member(&organization).map_or(0, |member| member.class_max);
         let key_epoch = self.roster.evaluators().key_epoch;
         let own = self.own.get_mut(&organization).expect("only own digests are built");
-        own.build = Build::Running { since: turn.now.uptime, again: false };
         // Everything stored so far will be in it.
         own.pending.clear();
+        let pending_since = own.pending_since.take();
+        own.build = Build::Running { since: turn.now.uptime, pending_since, again: false };
         let build = FilterBuild { organization, key_epoch, class_max, salt, seed };
         turn.act(Action::BuildFilter(build));
     }
@@ -296,9 +320,11 @@ impl Core {
         let uptime = turn.now.uptime;
         let key_epoch = self.roster.evaluators().key_epoch;
         let Some(own) = self.own.get_mut(&organization) else { return };
-        let (took, again) = match own.build {
-            Build::Running { since, again } => (uptime.saturating_sub(since), again),
-            Build::Idle { .. } => (0, false),
+        let (took, again, pending_since) = match own.build {
+            Build::Running { since, again, pending_since } => {
+                (uptime.saturating_sub(since), again, pending_since)
+            }
+            Build::Idle { .. } => (0, false, None),
         };
         let checked = result.and_then(|built| Advertised::fresh(&organization, key_epoch, &built));
         match checked {
@@ -309,32 +335,38 @@ impl Core {
                 own.fault = None;
                 let arrived = std::mem::take(&mut own.pending);
                 arrived.into_iter().for_each(|locator| own.add(locator, uptime));
+                if own.pending.is_empty() && !again {
+                    own.pending_since = None;
+                }
                 own.due = uptime;
             }
             Err(fault) => {
                 error!(fault, "the digest could not be built: new pointers are not advertised");
                 own.build = Build::Idle { not_before: uptime + BUILD_RETRY, wanted: true };
                 own.fault = Some(fault);
+                own.pending_since = pending_since.or(own.pending_since);
                 // No head says "this is all" while it is not: the last one goes stale.
                 own.due = u64::MAX;
             }
         }
     }
 
-    fn issue_head(&mut self, turn: &mut Turn<'_>, organization: OrganizationId) {
+    pub(super) fn issue_head(&mut self, turn: &mut Turn<'_>, organization: OrganizationId) {
         let now = turn.now;
         let parameters = *self.roster.parameters();
         let own = self.own.get_mut(&organization).expect("only own heads are issued");
         let advertised = own.filter.as_ref().expect("the caller checked that there is a filter");
-        let last = own.head.as_ref().map_or(0, |head| head.version).max(own.version_floor);
+        let last = own.head.as_ref().map_or(0, |head| head.version);
+        let (version, life) = own.past.next_version(last, now.unix);
         let body = DigestHead {
             organization,
             node: self.me.node,
-            version: last + 1,
+            version,
             filters: Bounded::new(vec![advertised.head.clone()]).expect("one filter fits"),
             issued: now.unix,
             expires: now.unix.plus(parameters.head_age_max),
-            restored_as_of: own.restored_as_of,
+            restored_as_of: own.past.restored_as_of(),
+            life: Some(life),
         };
         let served = self
             .me
@@ -356,55 +388,8 @@ impl Core {
             ..Persist::default()
         }));
         own.head = Some(head);
-        let is_all = own.pending.is_empty();
-        own.due = now.uptime + if is_all { parameters.head_interval } else { HEAD_DELAY };
-    }
-
-    /// A head of this very node came from a peer: newer than ours, it shows that this node was
-    /// restored from an older back-up.
-    pub(super) fn on_own_head(
-        &mut self,
-        turn: &Turn<'_>,
-        theirs: &Verified<DigestHead>,
-    ) -> Verdict {
-        let founded = self.roster.founded();
-        let Some(own) = self.own.get_mut(&theirs.organization) else { return Verdict::Ignore };
-        let (version, hash) =
-            own.head.as_ref().map_or((0, None), |head| (head.version, Some(head.hash())));
-        let version = version.max(own.version_floor);
-        let unknown = theirs.version > version
-            || (theirs.version == version && hash.is_some_and(|hash| hash != theirs.hash()));
-        if unknown {
-            let as_of = own.stored_as_of.unwrap_or(founded);
-            warn!(
-                ours = version,
-                theirs = theirs.version,
-                "peers know a later digest of this node: it was restored from a back-up; \
-                 results name it until `signpost confirm-restored`"
-            );
-            own.version_floor = theirs.version;
-            own.restored_as_of = Some(own.restored_as_of.unwrap_or(as_of));
-            own.due = own.due.min(turn.now.uptime);
-        }
-        Verdict::Ignore
-    }
-
-    pub(super) fn confirm_restored(&mut self, turn: &mut Turn<'_>, ticket: Ticket) {
-        let restored: Vec<OrganizationId> = self
-            .own
-            .values()
-            .filter(|own| own.restored_as_of.is_some() && own.may_issue())
-            .map(|own| own.organization)
-            .collect();
-        for organization in &restored {
-            let own = self.own.get_mut(organization).expect("listed above");
-            own.restored_as_of = None;
-            self.issue_head(turn, *organization);
-        }
-        // After the heads, so that it is told when they are on disk.
-        let answer =
-            Action::Answer { ticket, reply: LocalReply::ConfirmRestored(!restored.is_empty()) };
-        turn.act(Action::Persist(Persist { then: vec![answer], ..Persist::default() }));
+        let can_say_more = !own.pending.is_empty() && !own.is_full();
+        own.due = now.uptime + if can_say_more { HEAD_DELAY } else { parameters.head_interval };
     }
 }
 
@@ -448,6 +433,7 @@ impl OwnDigest {
             return self.want_build();
         }
         let pending: Vec<Locator> = std::mem::take(&mut self.pending).into_iter().collect();
+        self.pending_since = None;
         for chunk in pending.chunks(CHANGE_LOCATORS) {
             let list = ChangeList::build(chunk, &advertised.ready.keying, class, rng)
                 .expect("chunks have at most that many");

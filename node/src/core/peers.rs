@@ -53,12 +53,20 @@ struct Unreachable {
 }
 
 impl Peers {
-    /// The median of the connected peers' clocks minus ours, in milliseconds.
-    pub(super) fn clock_offset(&self) -> Option<i64> {
+    /// The connected peers' clocks minus ours, in milliseconds, ascending.
+    fn clock_offsets(&self) -> Vec<i64> {
         let mut offsets: Vec<i64> =
             self.connected.values().filter_map(|p| p.clock_offset).collect();
         offsets.sort_unstable();
-        offsets.get(offsets.len() / 2).copied()
+        offsets
+    }
+
+    /// The median of the connected peers' clocks minus ours, in milliseconds; of two in the middle
+    /// the one nearer to ours, because one peer's word against ours decides nothing.
+    pub(super) fn clock_offset(&self) -> Option<i64> {
+        let offsets = self.clock_offsets();
+        let middle = offsets.len().checked_sub(1)? / 2..=offsets.len() / 2;
+        offsets[middle].iter().copied().min_by_key(|offset| offset.unsigned_abs())
     }
 
     /// Notes that something came from a peer.
@@ -111,15 +119,19 @@ impl Core {
         self.peers.clock_offset().is_some_and(|offset| offset.unsigned_abs() > max)
     }
 
-    /// The transport key by which to reach one node: a connected one before any other.
+    /// The transport key by which to reach one node: a connected one before any other, and one that
+    /// failed only when there is no other.
     pub(super) fn way_to(
         &self,
         node: &signpost_keys::MemberNode,
         now: Timestamp,
     ) -> Option<PublicKey> {
-        node.transport_keys(now)
-            .find(|key| self.peers.is_connected(key))
-            .or_else(|| node.transport_keys(now).next())
+        node.transport_keys(now).find(|key| self.peers.is_connected(key)).or_else(|| {
+            let failures = |key: &PublicKey| {
+                self.peers.unreachable.get(key).map_or(0, |unreachable| unreachable.failures)
+            };
+            node.transport_keys(now).min_by_key(failures)
+        })
     }
 
     pub(super) fn maintain_connections(&mut self, turn: &mut Turn<'_>) {
@@ -167,6 +179,12 @@ impl Core {
         let last = self.clock_base.replace(base).unwrap_or(base);
         if (base - last).unsigned_abs() > u128::from(self.roster.parameters().clock_skew_max) {
             warn!("the clock of this machine has jumped; comparing it with the peers' again");
+            for connected in self.peers.connected.values_mut() {
+                // Ours moved against theirs by this much; they are asked again all the same.
+                let moved = i64::try_from(base - last).unwrap_or(i64::MAX);
+                connected.clock_offset =
+                    connected.clock_offset.map(|offset| offset.saturating_sub(moved));
+            }
             self.say_hello_to_all(turn);
         }
     }

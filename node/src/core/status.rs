@@ -30,7 +30,7 @@ impl Core {
                 notices.push(format!("{}: new pointers are not advertised: {fault}", served.ods));
                 ready = false;
             }
-            if let Some(since) = own.restored_as_of() {
+            if let Some(since) = own.past.restored_as_of() {
                 notices.push(format!(
                     "{}: restored from a back-up as of {}; when producers have re-sent what came later, run `signpost confirm-restored`",
                     served.ods, rfc3339(since)
@@ -42,10 +42,17 @@ impl Core {
                 organization: served.organization.to_string(),
                 pointers,
                 digest_version: own.head().map(|head| head.version),
-                restored_as_of: own.restored_as_of().map(rfc3339),
+                restored_as_of: own.past.restored_as_of().map(rfc3339),
             }
         });
         let serves: Vec<ServedStatus> = serves.collect();
+        if self.is_recalling() {
+            notices.push(
+                "waiting for a peer to tell whether this node's records are up to date: asks of \
+                 others are refused until then"
+                    .to_owned(),
+            );
+        }
         if self.clock_is_wrong() {
             notices.push(
                 "the clock differs from the peers' by more than the network allows".to_owned(),
@@ -87,15 +94,15 @@ impl Core {
 
     fn peer_statuses(&self, now: Now) -> Vec<PeerStatus> {
         let mut peers = Vec::new();
-        let max = self.roster.parameters().head_age_max;
         for member in self.roster.admitted() {
             for node in member.nodes.iter().filter(|node| node.node != self.me.node) {
-                let head = self.digests.current(&member.organization, &node.node);
-                let digest = match head {
+                let in_use = self.head_in_use(&member.organization, &node.node, now);
+                let digest = match in_use {
                     None => "missing",
-                    Some(head) if now.unix.since(head.issued) > max => "stale",
-                    Some(_) => "fresh",
+                    Some((_, true)) => "stale",
+                    Some((_, false)) => "fresh",
                 };
+                let head = in_use.map(|(head, _)| head);
                 let connected =
                     node.transport_keys(now.unix).any(|key| self.peers.is_connected(&key));
                 peers.push(PeerStatus {

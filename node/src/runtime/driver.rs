@@ -25,6 +25,9 @@ use crate::{
 /// Jobs that wait while pieces of blobs are still served: own work comes first.
 const SERVES_WAITING_MAX: usize = 256;
 
+/// Said when a thread for disk work has ended, which it does only when it panics.
+const STOPPED: &str = "a thread for disk work has stopped";
+
 /// What leaves once a write is durable, and what leaves instead when it cannot be made so.
 pub(super) struct Continuation {
     pub(super) then: Vec<Action>,
@@ -97,11 +100,13 @@ impl Driver {
             let next = tokio::select! {
                 _ = inputs.stop.changed() => return,
                 _ = fault.changed() => return,
-                Ok(permit) = self.blob_jobs.reserve(), if !self.blobs_waiting.is_empty() => {
+                permit = self.blob_jobs.reserve(), if !self.blobs_waiting.is_empty() => {
+                    let Ok(permit) = permit else { return self.fail(STOPPED.to_owned()) };
                     permit.send(self.blobs_waiting.pop_front().expect("checked in the guard"));
                     continue;
                 }
-                Ok(permit) = self.filter_jobs.reserve(), if !self.filters_waiting.is_empty() => {
+                permit = self.filter_jobs.reserve(), if !self.filters_waiting.is_empty() => {
+                    let Ok(permit) = permit else { return self.fail(STOPPED.to_owned()) };
                     permit.send(self.filters_waiting.pop_front().expect("checked in the guard"));
                     continue;
                 }
@@ -113,9 +118,7 @@ impl Driver {
             let event = match next {
                 Next::Wakeup => None,
                 Next::Done(Some(event)) => Some(event),
-                Next::Done(None) => {
-                    return self.fail("the threads for disk work have stopped".to_owned());
-                }
+                Next::Done(None) => return self.fail(STOPPED.to_owned()),
                 Next::Network(Some(event)) => core_event(event),
                 Next::Network(None) => return self.fail("the network has stopped".to_owned()),
                 Next::Call(Some(call)) => Some(self.local_event(call)),

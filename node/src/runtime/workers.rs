@@ -25,7 +25,7 @@ pub(super) const JOBS_MAX: usize = 64;
 
 /// How old an unused blob is before it is removed: one that was written just now may be named by a
 /// head that is not in the list yet.
-const UNUSED_AGE_MIN: Duration = Duration::from_secs(3_600);
+const UNUSED_AGE_MIN: Duration = Duration::from_secs(600);
 
 /// Something to do with blobs.
 pub(super) enum BlobJob {

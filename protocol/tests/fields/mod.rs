@@ -8,7 +8,7 @@ use signpost_protocol::{
     KeyEpoch, Locator, Timestamp,
     blind::{EvaluateAnswer, EvaluatePurpose, EvaluateRequest, Evaluator, EvaluatorSet},
     codec::{Bounded, ByteString, Text},
-    digest::{DigestHead, DigestsAnswer, DigestsRequest, FilterHead, HeadVersion},
+    digest::{DigestHead, DigestsAnswer, DigestsRequest, FilterHead, HeadVersion, Life},
     hello::{HelloAnswer, HelloRequest, Regard},
     locate::{Answer, Ask, AskSubject, RefusalCode, Reply},
     pointer::{Pointer, PointerState},
@@ -216,6 +216,10 @@ pub(crate) fn digest_head(f: Fields<'_>) -> DigestHead {
         issued: f.time("issued"),
         expires: f.time("expires"),
         restored_as_of: f.has("restored_as_of").then(|| f.time("restored_as_of")),
+        life: f.has("life").then(|| {
+            let f = f.get("life");
+            Life { resumed: f.uint("resumed"), first: f.uint("first") }
+        }),
     }
 }
 
@@ -287,6 +291,7 @@ pub(crate) fn answer(f: Fields<'_>) -> Answer {
         pointers: f.list("pointers", Fields::byte_string),
         more: f.bool("more"),
         issued: f.time("issued"),
+        restored_as_of: f.has("restored_as_of").then(|| f.time("restored_as_of")),
     }
 }
 

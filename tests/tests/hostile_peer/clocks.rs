@@ -2,10 +2,13 @@
 
 use signpost_node::core::{
     completeness::CauseKind,
-    local::{LocalReply, LocalRequest, LocateError},
+    local::{Confirmation, LocalReply, LocalRequest, LocateError},
 };
-use signpost_protocol::Timestamp;
-use signpost_tests::{founding::FOUNDED, sim::Network};
+use signpost_protocol::{Timestamp, codec, digest::DigestsAnswer, limits};
+use signpost_tests::{
+    founding::FOUNDED,
+    sim::{Fate, Network},
+};
 
 use crate::common::{ASKER, HOLDER, assert_honest, causes, create, network, now, only, patient};
 
@@ -79,7 +82,7 @@ fn assert_restored(network: &mut Network, as_of: Timestamp, last: u64) {
 
 fn confirm(network: &mut Network) -> bool {
     match network.call(HOLDER, LocalRequest::ConfirmRestored) {
-        LocalReply::ConfirmRestored(confirmed) => confirmed,
+        LocalReply::ConfirmRestored(confirmation) => confirmation == Confirmation::Done,
         _ => unreachable!("the core replies in kind"),
     }
 }
@@ -175,4 +178,87 @@ fn a_node_that_only_restarts_is_not_called_restored() {
     network.run_for(5_000);
     assert_honest(&mut network);
     assert!(network.status(HOLDER).serves[0].restored_as_of.is_none());
+}
+
+#[test]
+fn a_restored_node_is_never_believed_while_it_finds_out() {
+    let mut network = network(48);
+    let backup = network.back_up(HOLDER);
+    create(&mut network, HOLDER, patient(10));
+    network.run_for(2_000);
+    network.kill(HOLDER);
+    network.restore(HOLDER, &backup);
+    network.start(HOLDER);
+    let begun = network.now;
+    while network.now < begun + 5_000 {
+        for at in [HOLDER, ASKER] {
+            let found = network.locate(at, patient(10)).unwrap();
+            assert!(found.pointers.is_empty(), "it is lost");
+            assert!(!found.completeness.is_complete(), "after {} ms", network.now - begun);
+        }
+    }
+    let found = network.locate(ASKER, patient(10)).unwrap();
+    assert_eq!(causes(&found), only(CauseKind::Restored, HOLDER));
+}
+
+#[test]
+fn a_restored_node_is_not_fooled_by_a_peer_that_knows_less() {
+    const BEHIND: usize = 1;
+    let mut network = network(49);
+    let cut = |network: &mut Network, from: &[usize], cut| {
+        from.iter().for_each(|at| network.set_cut(HOLDER, *at, cut));
+    };
+    // One peer misses what comes.
+    (0..5).filter(|at| *at != BEHIND).for_each(|at| network.set_cut(BEHIND, at, true));
+    let backup = network.back_up(HOLDER);
+    let as_of = now(&network);
+    create(&mut network, HOLDER, patient(10));
+    network.run_for(2_000);
+    let last = network.status(HOLDER).serves[0].digest_version.unwrap();
+    network.kill(HOLDER);
+    network.restore(HOLDER, &backup);
+    // The restored node hears that one alone at first, for much longer than it waits.
+    cut(&mut network, &[2, 3, 4], true);
+    network.set_cut(HOLDER, BEHIND, false);
+    network.start(HOLDER);
+    network.run_for(60_000);
+    cut(&mut network, &[2, 3, 4], false);
+    for at in 2..5 {
+        network.set_cut(BEHIND, at, false);
+    }
+    network.run_for(30_000);
+    assert_restored(&mut network, as_of, last);
+    let found = network.locate(ASKER, patient(10)).unwrap();
+    assert_eq!(causes(&found), only(CauseKind::Restored, HOLDER));
+}
+
+#[test]
+fn a_node_whose_heads_cannot_be_had_waits() {
+    let mut network = network(50);
+    let backup = network.back_up(HOLDER);
+    let stored = network.status(HOLDER).serves[0].digest_version;
+    let as_of = now(&network);
+    create(&mut network, HOLDER, patient(10));
+    network.run_for(2_000);
+    let last = network.status(HOLDER).serves[0].digest_version.unwrap();
+    network.kill(HOLDER);
+    network.restore(HOLDER, &backup);
+    // The later head is announced, but every answer with the head itself is lost.
+    network.meddle(|frame| {
+        let is_heads = frame.to == HOLDER
+            && frame.is_reply
+            && matches!(
+                codec::decode("answer", frame.bytes, limits::DIGESTS_ANSWER_FRAME_BYTES_MAX),
+                Ok(DigestsAnswer::Heads(_))
+            );
+        if is_heads { Fate::Drop } else { Fate::Pass }
+    });
+    network.start(HOLDER);
+    network.run_for(30_000);
+    assert_eq!(network.status(HOLDER).serves[0].digest_version, stored);
+    let found = network.locate(ASKER, patient(10)).unwrap();
+    assert_eq!(causes(&found), only(CauseKind::AnswerRefused, HOLDER));
+    network.behave();
+    network.run_for(60_000);
+    assert_restored(&mut network, as_of, last);
 }

@@ -15,7 +15,7 @@ use signpost_protocol::{
     PointerState, RequestId, Timestamp,
     blind::{EvaluateAnswer, EvaluatePurpose, EvaluateRequest},
     codec::{self, Bounded, ByteString, Text},
-    digest::{DigestHead, DigestsAnswer, DigestsRequest, FilterHead, HeadVersion},
+    digest::{DigestHead, DigestsAnswer, DigestsRequest, FilterHead, HeadVersion, Life},
     hello::{HelloAnswer, HelloRequest, Regard},
     limits,
     locate::{Answer, Ask, AskSubject, RefusalCode, Reply},
@@ -256,6 +256,7 @@ impl Network {
             issued: NOW,
             expires: NOW.plus(900_000),
             restored_as_of: Some(NOW.minus(DAY)),
+            life: Some(Life { resumed: 3, first: 5 }),
         };
         let ask = |subject| Ask {
             asked: them,
@@ -282,6 +283,7 @@ impl Network {
             pointers: list(vec![bytes(signed_pointer.bytes())]),
             more: false,
             issued: NOW,
+            restored_as_of: Some(NOW.minus(DAY)),
         };
         let signed_answer = sign(answer.clone(), self.key::<Answer>(), &self.id);
         let request = EvaluateRequest {

@@ -42,6 +42,7 @@ fn digest_head(organization: OrganizationId, issued: Timestamp) -> DigestHead {
         issued,
         expires: issued.plus(1),
         restored_as_of: None,
+        life: None,
     }
 }
 
@@ -61,7 +62,7 @@ fn ask(asking: OrganizationId, issued: Timestamp) -> Ask {
 
 fn answer(organization: OrganizationId, issued: Timestamp) -> Answer {
     let (ask, pointers) = (ContentHash([1; 32]), Bounded::default());
-    Answer { ask, organization, pointers, more: false, issued }
+    Answer { ask, organization, pointers, more: false, issued, restored_as_of: None }
 }
 
 fn evaluate_request(asking: OrganizationId, issued: Timestamp) -> EvaluateRequest {

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     api::testing::{Api, RESOURCE, TOKEN, located, resource, search, with_handle},
-    core::local::{EvaluatorsStatus, LocalReply, StatusReport},
+    core::local::{Confirmation, EvaluatorsStatus, LocalReply, StatusReport},
     handle::NodeHandle,
 };
 
@@ -182,7 +182,7 @@ async fn probes_need_no_token_and_tell_ready_from_not() {
 async fn status_and_confirmation_are_passed_on() {
     let api = Api::new(|request| match request {
         crate::core::local::LocalRequest::Status => LocalReply::Status(Box::new(report(true))),
-        _ => LocalReply::ConfirmRestored(true),
+        _ => LocalReply::ConfirmRestored(Confirmation::Done),
     });
     assert_eq!(api.get("/signpost/v1/status").await.json()["network_name"], "test");
     let reply = api.send("POST", "/signpost/v1/confirm-restored", &[], "").await;

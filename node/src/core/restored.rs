@@ -1,0 +1,253 @@
+//! Whether this node lacks something that it once had.
+//!
+//! A node that starts cannot tell its disk of today from that of yesterday; its peers can, for they
+//! keep its digest heads. So after a start it first learns which of its heads they know. One that
+//! this node issued after what it has stored shows that it came back from a back-up: it goes on
+//! above that version and is named as restored in everybody's results, until its admin confirms
+//! that the producers have sent again what came later.
+//!
+//! Until somebody has told, this node issues no head and answers no ask: both would say "this is
+//! all" without knowing. That takes a round trip where peers are well.
+
+use std::collections::BTreeMap;
+
+use signpost_keys::Verified;
+use signpost_protocol::{
+    OrganizationId, Timestamp,
+    digest::{DigestHead, HeadVersion, Life},
+};
+use tracing::{info, warn};
+
+use super::{
+    Core, Persist, Ticket, Turn,
+    completeness::{Cause, CauseKind, Completeness},
+    event::Action,
+    local::{Confirmation, LocalReply},
+};
+use crate::network::Verdict;
+
+/// Milliseconds that a node whose peers know less than itself waits for one that knows more: the
+/// members of a network are connected within a second or two of a start. Peers know less when this
+/// node stopped between writing a head down and sending it, which must not silence it for ever.
+const PATIENCE: u64 = 5_000;
+/// Milliseconds after its founding in which nobody remembers a network's heads, because there were none.
+const FOUNDING_TIME: u64 = 600_000;
+
+/// What this life began with, for one organization, and what peers showed beyond it.
+#[derive(Debug, Default)]
+pub(super) struct Past {
+    /// The version of the stored head; 0 without one.
+    stored: u64,
+    /// When that head was issued: what was stored by then is not in doubt.
+    stored_as_of: Option<Timestamp>,
+    /// Versions from here on were issued in this life.
+    first_of_life: Option<u64>,
+    /// Heads were issued elsewhere, or in a life that is lost, up to this version.
+    floor: u64,
+    restored_as_of: Option<Timestamp>,
+}
+
+impl Past {
+    /// Begins with a stored head.
+    pub(super) fn begin(&mut self, stored: &DigestHead) {
+        self.stored = stored.version;
+        self.stored_as_of = Some(stored.issued);
+        self.floor = stored.version;
+        self.restored_as_of = stored.restored_as_of;
+    }
+
+    pub(super) const fn restored_as_of(&self) -> Option<Timestamp> {
+        self.restored_as_of
+    }
+
+    /// The version of the next head: above every head known, and never below the clock. The clock
+    /// keeps the versions of one life apart from those of another, though their heads be lost.
+    pub(super) fn next_version(&mut self, last: u64, now: Timestamp) -> (u64, Life) {
+        let version = (last.max(self.floor) + 1).max(now.0);
+        let first = *self.first_of_life.get_or_insert(version);
+        (version, Life { resumed: self.stored, first })
+    }
+
+    /// Whether a head of this version was issued by a life that this one knows nothing of.
+    fn is_lost(&self, version: u64) -> bool {
+        version > self.stored
+            && version > self.floor
+            && self.first_of_life.is_none_or(|first| version < first)
+    }
+}
+
+/// Whether peers have told which own heads they know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Recall {
+    /// Nobody has. With the uptime since when peers are heard that know less than this node.
+    Waiting { heard_less_since: Option<u64> },
+    /// They have, or there is nobody to ask.
+    Told,
+}
+
+impl Core {
+    /// Whether peers have yet to tell what they know of this node.
+    pub(super) fn is_recalling(&self) -> bool {
+        self.recall != Recall::Told
+    }
+
+    /// A network of one has nobody to ask.
+    pub(super) fn start_recall(&mut self) {
+        let nodes = self.roster.admitted().flat_map(|member| &member.nodes).count();
+        if nodes > 1 {
+            self.recall = Recall::Waiting { heard_less_since: None };
+        }
+    }
+
+    /// A peer has the same heads as this node.
+    pub(super) fn recalled_the_same(&mut self) {
+        self.recall = Recall::Told;
+    }
+
+    /// A peer has said which heads it knows. Own ones among them that this node does not know are
+    /// fetched before this counts: then the peer is asked again.
+    pub(super) fn recalled(&mut self, turn: &Turn<'_>, versions: &[HeadVersion]) {
+        let Recall::Waiting { heard_less_since } = self.recall else { return };
+        let me = self.me.node;
+        let theirs: BTreeMap<OrganizationId, u64> = versions
+            .iter()
+            .filter(|theirs| theirs.node == me)
+            .map(|theirs| (theirs.organization, theirs.version))
+            .collect();
+        let mut knows_less = false;
+        let is_new = turn.now.unix.since(self.roster.founded()) < FOUNDING_TIME;
+        for (organization, own) in &self.own {
+            match theirs.get(organization) {
+                Some(version) if own.past.is_lost(*version) => return,
+                Some(version) => knows_less |= *version < own.past.stored,
+                None => knows_less |= own.past.stored > 0 || !is_new,
+            }
+        }
+        let uptime = turn.now.uptime;
+        let since = heard_less_since.unwrap_or(uptime);
+        self.recall = if !knows_less {
+            Recall::Told
+        } else if uptime.saturating_sub(since) < PATIENCE {
+            Recall::Waiting { heard_less_since: Some(since) }
+        } else {
+            info!("no peer that can be reached knows the last digest of this node; going on");
+            Recall::Told
+        };
+    }
+
+    /// Whether an own head at a peer is unknown here and is to be fetched.
+    pub(super) fn wants_own_head(&self, theirs: &HeadVersion) -> bool {
+        let own = self.own.get(&theirs.organization);
+        own.is_some_and(|own| {
+            let last = own.head().map_or(0, |head| head.version);
+            own.past.is_lost(theirs.version) || theirs.version > last.max(own.past.floor)
+        })
+    }
+
+    /// A head of this very node came from a peer.
+    pub(super) fn on_own_head(
+        &mut self,
+        turn: &Turn<'_>,
+        theirs: &Verified<DigestHead>,
+    ) -> Verdict {
+        let founded = self.roster.founded();
+        let Some(own) = self.own.get_mut(&theirs.organization) else { return Verdict::Ignore };
+        let (version, hash) =
+            own.head().map_or((0, None), |head| (head.version, Some(head.hash())));
+        let unknown = own.past.is_lost(theirs.version)
+            || theirs.version > version.max(own.past.floor)
+            || (theirs.version == version && hash.is_some_and(|hash| hash != theirs.hash()));
+        if unknown {
+            warn!(
+                ours = version,
+                theirs = theirs.version,
+                "peers know a later digest of this node: it was restored from a back-up; \
+                 results name it until `signpost confirm-restored`"
+            );
+            let as_of = own.past.stored_as_of.unwrap_or(founded);
+            own.past.floor = own.past.floor.max(theirs.version);
+            own.past.restored_as_of = Some(own.past.restored_as_of.unwrap_or(as_of));
+            own.advertise_at(turn.now.uptime);
+        }
+        Verdict::Ignore
+    }
+
+    /// What own records may lack, for a result of this node's own clinical systems.
+    pub(super) fn note_own_past(
+        &self,
+        only: Option<OrganizationId>,
+        completeness: &mut Completeness,
+    ) {
+        let served = self.me.served.iter().map(|served| served.organization);
+        for organization in served.filter(|o| only.is_none_or(|only| only == *o)) {
+            let restored = self.own.get(&organization).and_then(|own| own.past.restored_as_of);
+            if let Some(since) = restored {
+                completeness.add(self.restored(&organization, since));
+            } else if self.is_recalling() {
+                let reason = "has just started and has not yet heard from its peers whether its \
+                              own records are up to date";
+                completeness.add(self.cause(CauseKind::DigestMissing, &organization, reason));
+            }
+        }
+    }
+
+    /// The cause that names an organization as restored.
+    pub(super) fn restored(&self, organization: &OrganizationId, since: Timestamp) -> Cause {
+        let reason = "came back from a back-up and may lack pointers made since then";
+        Cause { since: Some(since), ..self.cause(CauseKind::Restored, organization, reason) }
+    }
+
+    pub(super) fn confirm_restored(&mut self, turn: &mut Turn<'_>, ticket: Ticket) {
+        let restored = |core: &Self| -> Vec<OrganizationId> {
+            let own = core.own.values().filter(|own| own.past.restored_as_of.is_some());
+            own.map(|own| own.organization).collect()
+        };
+        let organizations = restored(self);
+        let may_issue = |o: &OrganizationId| self.own[o].may_issue(turn.now.uptime);
+        let confirmation = if organizations.is_empty() {
+            Confirmation::Nothing
+        } else if self.is_recalling() || !organizations.iter().all(may_issue) {
+            Confirmation::NotYet
+        } else {
+            for organization in &organizations {
+                let own = self.own.get_mut(organization).expect("listed above");
+                own.past.restored_as_of = None;
+                // Heads of lives before this one have nothing more to say.
+                own.past.stored = own.head().map_or(own.past.stored, |head| head.version);
+                own.past.first_of_life = None;
+                self.issue_head(turn, *organization);
+            }
+            Confirmation::Done
+        };
+        // After the heads, so that it is told when they are on disk.
+        let answer = Action::Answer { ticket, reply: LocalReply::ConfirmRestored(confirmation) };
+        turn.act(Action::Persist(Persist { then: vec![answer], ..Persist::default() }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_one_life_are_told_from_those_of_another() {
+        let mut past = Past { stored: 1_000, floor: 1_000, ..Past::default() };
+        assert!(past.is_lost(1_001), "issued after what is stored, and not in this life");
+        assert!(!past.is_lost(1_000), "this is what is stored");
+        let life = Life { resumed: 1_000, first: 5_000 };
+        assert_eq!(past.next_version(1_000, Timestamp(5_000)), (5_000, life));
+        assert_eq!(past.next_version(5_000, Timestamp(5_000)), (5_001, life));
+        assert!(past.is_lost(4_999));
+        assert!(!past.is_lost(5_000) && !past.is_lost(5_001), "issued in this life");
+        past.floor = 4_999;
+        assert!(!past.is_lost(4_999), "already known to be lost");
+    }
+
+    #[test]
+    fn a_version_never_goes_back_with_the_clock() {
+        let mut past = Past { stored: 9_000, floor: 9_000, ..Past::default() };
+        assert_eq!(past.next_version(9_000, Timestamp(5_000)).0, 9_001);
+        past.floor = 10_000;
+        assert_eq!(past.next_version(9_001, Timestamp(5_000)).0, 10_001);
+    }
+}
