@@ -30,7 +30,7 @@ use libp2p::{
 };
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{failure::dial_reason, peers::public_key_of};
+use super::{doorstep::Doorstep, failure::dial_reason, peers::public_key_of};
 
 /// Connections of strangers at one time. Enough for a rush of applicants; a flood of strangers
 /// fills these and leaves the members' connections alone.
@@ -52,6 +52,8 @@ enum GateError {
     OtherKeyType,
     #[error("too many strangers are connected")]
     TooManyStrangers,
+    #[error("too many handshakes with this address are under way")]
+    TooManyHandshakes,
 }
 
 /// What the gate reports: the members' events, and who came and went.
@@ -78,6 +80,7 @@ pub(super) struct Gate<B: NetworkBehaviour> {
     /// Our own peer id: never a member to dial.
     local: PeerId,
     members: HashMap<PeerId, Vec<Multiaddr>>,
+    doorstep: Doorstep,
     /// Connections that the wrapped behaviours know, by peer; at most the limit per peer each.
     admitted: HashMap<PeerId, Vec<ConnectionId>>,
     strangers: HashMap<ConnectionId, Stranger>,
@@ -95,6 +98,7 @@ impl<B: NetworkBehaviour> Gate<B> {
             inner,
             local,
             members: HashMap::new(),
+            doorstep: Doorstep::default(),
             admitted: HashMap::new(),
             strangers: HashMap::new(),
             expiries: VecDeque::new(),
@@ -135,6 +139,7 @@ impl<B: NetworkBehaviour> Gate<B> {
                 (peer, addresses)
             })
             .collect();
+        self.doorstep.set_members(self.members.values().flatten());
         self.dial_failures.retain(|peer, _| self.members.contains_key(peer));
         let removed = self.admitted.iter().filter(|(peer, _)| !self.members.contains_key(peer));
         let welcomed =
@@ -291,6 +296,17 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gate<B> {
     type ToSwarm = GateEvent<B::ToSwarm>;
 
     // Pending inbound connections have no identity yet: the wrapped behaviours are not asked.
+    fn handle_pending_inbound_connection(
+        &mut self,
+        id: ConnectionId,
+        _: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<(), ConnectionDenied> {
+        if self.doorstep.admit(id, remote) {
+            return Ok(());
+        }
+        Err(ConnectionDenied::new(GateError::TooManyHandshakes))
+    }
 
     fn handle_established_inbound_connection(
         &mut self,
@@ -351,7 +367,10 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gate<B> {
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
-            FromSwarm::ConnectionEstablished(event) => self.on_established(event),
+            FromSwarm::ConnectionEstablished(event) => {
+                self.doorstep.done(event.connection_id);
+                self.on_established(event);
+            }
             FromSwarm::ConnectionClosed(event) => self.on_closed(event),
             FromSwarm::AddressChange(change) => {
                 if self.is_admitted(&change.peer_id, change.connection_id) {
@@ -366,6 +385,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gate<B> {
                 self.inner.on_swarm_event(event);
             }
             FromSwarm::ListenFailure(failure) => {
+                self.doorstep.done(failure.connection_id);
                 // A connection that another behaviour denied after the gate had let it in.
                 if let Some(peer) = &failure.peer_id {
                     self.forget(peer, failure.connection_id);

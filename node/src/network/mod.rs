@@ -13,6 +13,7 @@
 mod behaviour;
 mod bounded;
 mod codec;
+mod doorstep;
 mod event_loop;
 mod failure;
 mod frame;
