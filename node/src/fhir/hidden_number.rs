@@ -3,8 +3,10 @@
 //! A pointer travels to whoever asks for its locator, and its locator must be all that links it
 //! to a patient. Producers put the number into document urls, titles and member names without a
 //! second thought; this search is the control. It covers the renderings that software makes by
-//! itself (grouped digits, percent-encoding, base64, hexadecimal, numbers), not deliberate
+//! itself (grouped digits, percent-encoding, markup, base64, hexadecimal, numbers), not deliberate
 //! disguise: the producer is this organization's own system.
+
+use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use percent_encoding::percent_decode_str;
@@ -14,6 +16,11 @@ use signpost_protocol::PatientIdentifier;
 /// Layers of percent-encoding that are taken off: a url as a parameter of a url as a parameter of
 /// a url has three.
 const ENCODING_LAYERS_MAX: usize = 4;
+/// Bytes of one tag or character reference: longer ones do not stand between the digits of a number, and
+/// the search for their end must not begin again at each of a million `<`.
+const MARKUP_BYTES_MAX: usize = 1024;
+/// Letters of a member's name that a message repeats: FHIR's longest has 31.
+const NAME_SHOWN_MAX: usize = 40;
 
 /// The number of one patient, prepared for searching.
 pub(super) struct HiddenNumber<'a> {
@@ -39,6 +46,7 @@ impl<'a> HiddenNumber<'a> {
             // Decoding `%99` may swallow digits of a number that stands there in plain sight.
             if self.patient.occurs_in(&layer)
                 || self.patient.occurs_in(&layer.replace('%', " "))
+                || (layer.contains(['<', '&']) && self.patient.occurs_in(&without_markup(&layer)))
                 || self.encoded.iter().any(|rendering| layer.contains(rendering))
             {
                 return true;
@@ -52,9 +60,13 @@ impl<'a> HiddenNumber<'a> {
         false
     }
 
-    /// The FHIRPath of the first element below `path` whose name or value holds the number.
-    pub(super) fn find(&self, path: &str, value: &Value) -> Option<String> {
-        let here = |found: bool| found.then(|| self.shown(path));
+    /// The FHIRPath of the first element below `root` whose name or value holds the number.
+    pub(super) fn find(&self, root: &str, value: &Value) -> Option<String> {
+        self.find_at(&Path::Root(root), value).map(|path| self.shown(&path))
+    }
+
+    fn find_at(&self, path: &Path<'_>, value: &Value) -> Option<String> {
+        let here = |found: bool| found.then(|| path.to_string());
         match value {
             Value::Null | Value::Bool(_) => None,
             Value::Number(number) => here(self.is_in(&number.to_string())),
@@ -62,14 +74,9 @@ impl<'a> HiddenNumber<'a> {
             Value::Array(items) => items
                 .iter()
                 .enumerate()
-                .find_map(|(index, item)| self.find(&format!("{path}[{index}]"), item)),
+                .find_map(|(index, item)| self.find_at(&Path::Item(path, index), item)),
             Value::Object(members) => members.iter().find_map(|(name, item)| {
-                if self.is_in(name) {
-                    return here(true);
-                }
-                let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-                let name = if plain && !name.is_empty() { name.as_str() } else { "?" };
-                self.find(&format!("{path}.{name}"), item)
+                here(self.is_in(name)).or_else(|| self.find_at(&Path::Member(path, name), item))
             }),
         }
     }
@@ -81,6 +88,63 @@ impl<'a> HiddenNumber<'a> {
         let shown = if spelt { path.split('.').next().unwrap_or_default() } else { path };
         shown.to_owned()
     }
+}
+
+/// Where the search is. Put into words only when something is found: a resource may have a million
+/// elements, and names of any length.
+enum Path<'a> {
+    Root(&'a str),
+    Member(&'a Path<'a>, &'a str),
+    Item(&'a Path<'a>, usize),
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root(root) => f.write_str(root),
+            Self::Item(path, index) => write!(f, "{path}[{index}]"),
+            Self::Member(path, name) => {
+                let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+                let known = plain && (1..=NAME_SHOWN_MAX).contains(&name.len());
+                write!(f, "{path}.{}", if known { name } else { "?" })
+            }
+        }
+    }
+}
+
+/// The text as a browser would show it: tags taken out, character references replaced by what they
+/// stand for. Narrative (`text.div`) groups digits with both.
+fn without_markup(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(['<', '&']) {
+        shown.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let end = if rest.starts_with('<') { '>' } else { ';' };
+        let bound = rest.len().min(MARKUP_BYTES_MAX);
+        match rest.bytes().take(bound).position(|byte| byte == end as u8) {
+            Some(length) if end == '>' => rest = &rest[length + 1..],
+            Some(length) => {
+                shown.push(referred(&rest[1..length]));
+                rest = &rest[length + 1..];
+            }
+            None => {
+                shown.push_str(&rest[..1]);
+                rest = &rest[1..];
+            }
+        }
+    }
+    shown + rest
+}
+
+/// The character of a reference without its `&` and `;`; of a named one it matters only that it is
+/// no digit.
+fn referred(name: &str) -> char {
+    let number = name.strip_prefix('#').and_then(|number| {
+        let hexadecimal = number.strip_prefix(['x', 'X']);
+        hexadecimal.map_or_else(|| number.parse().ok(), |hex| u32::from_str_radix(hex, 16).ok())
+    });
+    number.and_then(char::from_u32).unwrap_or(' ')
 }
 
 /// The characters of base64 (the same in its two alphabets, as all come from digits, blanks and
@@ -126,6 +190,36 @@ mod tests {
         assert!(found("999%30000018"));
         assert!(found("999%252530000018"), "a digit encoded three times");
         assert!(!found(&hex::encode("9990000026")));
+    }
+
+    #[test]
+    fn a_number_is_found_between_tags_and_character_references() {
+        for text in [
+            "999&nbsp;000&nbsp;0018",
+            "999&#160;000&#160;0018",
+            "999&#xA0;000&#xa0;0018",
+            "<b>999</b> <b>000</b> <b>0018</b>",
+            "<td class='n3'>999</td><td>000</td><td>0018</td>",
+            "&#57;990000018",
+            "a < b, R&D; 9990000018",
+        ] {
+            assert!(found(text), "{text}");
+            assert!(!found(&text.replace("18", "26")), "{text}");
+        }
+        assert!(!found("?a=999&b=000&c=0018"), "three parameters are no number");
+    }
+
+    #[test]
+    fn a_million_elements_below_a_long_name_are_searched_once_each() {
+        // Putting each of their paths into words would write 100 GB.
+        let name = "n".repeat(300_000);
+        let mut resource = json!({ (name.clone()): vec![0; 300_000] });
+        let patient = patient();
+        let search = HiddenNumber::of(&patient);
+        assert_eq!(search.find("R", &resource), None);
+        resource[&name][299_999] = 9_990_000_018_u64.into();
+        assert_eq!(search.find("R", &resource).unwrap(), "R.?[299999]");
+        assert!(!found(&"<".repeat(1_000_000)));
     }
 
     #[test]
