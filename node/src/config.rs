@@ -7,6 +7,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::fhir::purpose::{RULE, purpose};
+
 /// Name of the configuration file inside the node's directory.
 pub const FILE: &str = "signpost.toml";
 
@@ -185,6 +187,12 @@ impl Config {
         if !(50..=30_000).contains(&self.api.deadline_ms) {
             return Some(("api.deadline_ms", "must be between 50 and 30000"));
         }
+        if purpose(&self.api.default_purpose).is_none() {
+            return Some(("api.default_purpose", RULE));
+        }
+        if !self.disclosure.purposes.iter().all(|text| purpose(text).is_some()) {
+            return Some(("disclosure.purposes", RULE));
+        }
         if self.peer.listen.is_empty() {
             return Some(("peer.listen", "must name at least one address"));
         }
@@ -224,6 +232,8 @@ mod tests {
         for (text, key) in [
             ("[api]\nlisten = \"0.0.0.0:7700\"", "api.listen"),
             ("[api]\ndeadline_ms = 0", "api.deadline_ms"),
+            ("[api]\ndefault_purpose = \"\"", "api.default_purpose"),
+            ("[disclosure]\npurposes = [\"TREAT\", \"TRAET\"]", "disclosure.purposes"),
             ("[peer]\nlisten = []", "peer.listen"),
             ("[store]\ncache_mib = 0", "store.cache_mib"),
         ] {

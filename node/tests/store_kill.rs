@@ -152,6 +152,7 @@ fn record(number: u64) -> DisclosureRecord {
         request: format!("{number:032x}"),
         asking: "RJ1".to_owned(),
         asked: vec!["RX898".to_owned()],
+        asks: Vec::new(),
         purpose: "direct-care".to_owned(),
         user: "b3f1".to_owned(),
         user_role: "clinician".to_owned(),

@@ -20,7 +20,7 @@ fn draft(at: usize, patient: PatientIdentifier) -> Draft {
         custodian: format!("ORG{at}").parse().expect("well formed"),
         custodian_suffix: None,
         state: PointerState::Current,
-        listed: true,
+        listed: None,
         resource: ByteString::new(br#"{"resourceType":"DocumentReference"}"#.to_vec())
             .expect("short"),
     }

@@ -177,6 +177,19 @@ impl Roster {
             .collect()
     }
 
+    /// When a key may sign for `organization`, from and until (exclusive); `None` when the roster
+    /// does not list it there.
+    #[must_use]
+    pub fn key_validity(
+        &self,
+        key_id: &KeyId,
+        organization: &OrganizationId,
+    ) -> Option<(Timestamp, Timestamp)> {
+        let listings = &self.keys.get(key_id)?.listings;
+        let listing = listings.iter().find(|listing| listing.organization == *organization)?;
+        Some((listing.not_before, listing.not_after))
+    }
+
     /// The node that a key belongs to.
     #[must_use]
     pub fn node_of_key(&self, key_id: &KeyId) -> Option<NodeId> {

@@ -76,12 +76,8 @@ pub(super) async fn create(
     }
     let (_, draft) = draft(resource)?;
     let written = write(&state, Write::Create { id: NewId::Random, draft: draft.clone() }).await?;
-    let location = format!(
-        "{}/DocumentReference/{}/_history/{}",
-        state.base(&headers),
-        written.id,
-        written.version
-    );
+    // Without the version: an older one cannot be read here, so a link to one would soon lead nowhere.
+    let location = format!("{}/DocumentReference/{}", state.base(&headers), written.id);
     let mut response = reply(StatusCode::CREATED, &headers, &written, &draft);
     if let Ok(location) = HeaderValue::try_from(location) {
         response.headers_mut().insert(header::LOCATION, location);

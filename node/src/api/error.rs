@@ -181,6 +181,11 @@ impl From<WriteError> for ApiError {
             }
             WriteError::SubjectChanged(_) => unprocessable(text).at("DocumentReference.subject"),
             WriteError::Blinding(error) => error.into(),
+            WriteError::CannotSign(_) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, IssueCode::Transient, text)
+                    .detail("cannot-sign")
+                    .retry_after(PEER_RETRY)
+            }
             WriteError::Busy(_) => Self::busy(text),
             WriteError::Storage(_) => storage(text),
         }

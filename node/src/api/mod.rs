@@ -16,7 +16,7 @@ use axum::{
 use signpost_protocol::{codec::Text, limits};
 use tokio::sync::Semaphore;
 
-use crate::{config, handle::NodeHandle};
+use crate::{config, fhir::purpose::purpose, handle::NodeHandle};
 
 mod admin;
 mod body;
@@ -62,7 +62,7 @@ impl Settings {
     /// Takes the settings out of `[api]`; `None` when the default purpose is too long.
     #[must_use]
     pub fn new(api: &config::Api) -> Option<Self> {
-        let default_purpose = Text::new(&api.default_purpose)?;
+        let default_purpose = Text::new(purpose(&api.default_purpose)?)?;
         Some(Self { listen: api.listen, deadline: api.deadline_ms, default_purpose })
     }
 }

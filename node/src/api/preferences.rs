@@ -4,7 +4,10 @@ use axum::http::HeaderMap;
 use signpost_protocol::codec::Text;
 
 use super::{Settings, error::ApiError};
-use crate::core::local::Caller;
+use crate::{
+    core::local::Caller,
+    fhir::purpose::{RULE, purpose},
+};
 
 /// Milliseconds that `Signpost-Deadline` may ask for, as the configuration's `api.deadline_ms`.
 const DEADLINE_RANGE: std::ops::RangeInclusive<u64> = 50..=30_000;
@@ -69,11 +72,10 @@ pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
 
 /// On whose behalf the request is made, and how long it may take in milliseconds.
 pub(super) fn caller(headers: &HeaderMap, settings: &Settings) -> Result<(Caller, u64), ApiError> {
-    let purpose = match text(headers, "Signpost-Purpose")? {
-        Some(purpose) if purpose.is_empty() => {
-            return Err(ApiError::invalid("Signpost-Purpose must not be empty"));
-        }
-        Some(purpose) => purpose,
+    let purpose = match single(headers, "Signpost-Purpose")? {
+        Some(given) => purpose(given)
+            .and_then(Text::new)
+            .ok_or_else(|| ApiError::invalid(format!("Signpost-Purpose {RULE}")))?,
         None => settings.default_purpose.clone(),
     };
     let role = text(headers, "Signpost-Role")?.unwrap_or_default();

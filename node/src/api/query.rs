@@ -95,7 +95,16 @@ impl SearchQuery {
                 "type" => query.types.push(tokens(&name, &value)?),
                 "category" => query.categories.push(tokens(&name, &value)?),
                 "status" => query.statuses.push(statuses(&name, &value)?),
-                "custodian:identifier" => query.custodians.push(custodians(&name, &value)?),
+                "custodian:identifier" => {
+                    let alternatives = custodians(&name, &value)?;
+                    if alternatives.iter().any(|other| other.ods != alternatives[0].ods) {
+                        return Err(fault(
+                            &name,
+                            "must name one organization: search once for each",
+                        ));
+                    }
+                    query.custodians.push(alternatives);
+                }
                 "_summary" => match value.as_str() {
                     "count" => query.count_only = true,
                     "false" => query.count_only = false,
@@ -116,12 +125,9 @@ impl SearchQuery {
         Ok(Self { patient, count_only, format, types, categories, statuses, custodians, used })
     }
 
-    /// The organization to ask directly: when some parameter names one and no other.
+    /// The organization to ask directly, when the search is for its pointers only.
     pub(super) fn custodian(&self) -> Option<OdsCode> {
-        self.custodians.iter().find_map(|alternatives| {
-            let (first, rest) = alternatives.split_first()?;
-            rest.iter().all(|other| other.ods == first.ods).then(|| first.ods.clone())
-        })
+        Some(self.custodians.first()?.first()?.ods.clone())
     }
 
     /// Whether a pointer, shown as `resource`, is one that was searched for.

@@ -89,11 +89,17 @@ async fn search(
 
 /// These texts go to other organizations, so the patient's number must not stand in them.
 fn refuse_number_in_caller(caller: &Caller, query: &SearchQuery) -> Result<(), ApiError> {
-    let texts: [&str; 3] = [&caller.purpose, &caller.role, &caller.user];
+    let texts: [&str; 2] = [&caller.role, &caller.user];
     if texts.iter().any(|text| query.patient.occurs_in(text)) {
         return Err(ApiError::invalid(
-            "Signpost-Purpose, Signpost-Role and Signpost-User travel to other organizations and \
-             must not hold the patient's number",
+            "Signpost-Role and Signpost-User travel to other organizations and must not hold the \
+             patient's number",
+        ));
+    }
+    // Ten digits make a well-formed ODS code, and the disclosure record names who was asked.
+    if query.custodian().is_some_and(|ods| query.patient.occurs_in(ods.as_str())) {
+        return Err(ApiError::invalid(
+            "the search parameter custodian:identifier must not hold the patient's number",
         ));
     }
     Ok(())
@@ -104,7 +110,7 @@ fn note_unreadable(completeness: &mut Completeness, found: &FoundPointer) {
     tracing::warn!(id = %found.pointer.id, "a holder's pointer is no DocumentReference");
     completeness.add(Cause {
         kind: CauseKind::AnswerRefused,
-        organization: Some((found.ods.clone(), String::new())),
+        organization: Some((found.ods.clone(), found.name.clone())),
         since: None,
         detail: "one of its pointers is not a FHIR DocumentReference and cannot be shown".into(),
     });

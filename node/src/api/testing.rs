@@ -167,6 +167,7 @@ pub(super) fn pointer_of(id: &str, resource: &[u8]) -> FoundPointer {
     let id: signpost_protocol::PointerId = id.parse().unwrap();
     FoundPointer {
         ods: id.ods_code(),
+        name: "Royal Example".to_owned(),
         pointer: Pointer {
             id,
             version: 3,

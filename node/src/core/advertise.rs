@@ -9,7 +9,10 @@ use rand_core::Rng as _;
 use signpost_keys::{Verified, sign};
 use signpost_protocol::{
     KeyEpoch, Locator, OdsCode, OrganizationId, PatientIdentifier, Pointer, PointerId,
-    PointerState, blind::EvaluatePurpose, codec::ByteString,
+    PointerState, Timestamp,
+    blind::EvaluatePurpose,
+    codec::ByteString,
+    statement::{Body as _, Envelope},
 };
 use tracing::error;
 
@@ -223,10 +226,12 @@ impl Core {
             if held.patient != draft.patient {
                 return Err(WriteError::SubjectChanged(id));
             }
-            if held.says(&draft) {
+            // A version that others refuse spoils every answer it is part of: it is signed again.
+            if held.says(&draft) && self.is_believed(held, turn.now.unix) {
                 return Ok((held.written(Effect::Unchanged), None));
             }
         }
+        self.check_signing(&organization, turn.now.unix)?;
         let key_epoch = self.roster.evaluators().key_epoch;
         let locator = self.cache.find(key_epoch, &draft.patient, turn.now.uptime);
         let locator = locator.ok_or_else(|| {
@@ -239,7 +244,7 @@ impl Core {
             organization,
             custodian_suffix: draft.custodian_suffix,
             state: draft.state,
-            listed: draft.listed,
+            listed: draft.listed.unwrap_or(held.as_ref().is_none_or(|held| held.pointer.listed)),
             key_epoch,
             locator,
             issued: turn.now.unix,
@@ -248,6 +253,40 @@ impl Core {
         let effect = if held.is_some() { Effect::Updated } else { Effect::Created };
         let change = self.change(overlay, pointer, &draft.patient, held, effect)?;
         Ok((change.0, Some(change.1)))
+    }
+
+    /// Refuses to sign what every other node would refuse: by a key that is not valid now, or
+    /// dated by a clock that is wrong. Deleting goes on: what is gone is in no answer.
+    fn check_signing(
+        &self,
+        organization: &OrganizationId,
+        now: Timestamp,
+    ) -> Result<(), WriteError> {
+        let served = self.served(organization).ok_or_else(lost_organization)?;
+        let validity = self.roster.key_validity(&served.pointer.key_id(), organization);
+        if validity.is_none_or(|(from, until)| now < from || until <= now) {
+            return Err(WriteError::CannotSign(
+                "the organization's pointer key is not valid at this time: see `signpost status`",
+            ));
+        }
+        if self.clock_is_wrong() {
+            return Err(WriteError::CannotSign(
+                "this machine's clock differs from the other nodes' by more than the network \
+                 allows: correct it and try again",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether other nodes take a stored version: its key was valid when it was issued, and that is
+    /// not in the future.
+    fn is_believed(&self, held: &Held, now: Timestamp) -> bool {
+        let Pointer { organization, issued, .. } = &held.pointer;
+        let envelope = Envelope::parse(Pointer::KIND, &held.statement, Pointer::BYTES_MAX);
+        let validity =
+            envelope.ok().and_then(|e| self.roster.key_validity(&e.key_id(), organization));
+        *issued <= now.plus(self.roster.parameters().clock_skew_max)
+            && validity.is_some_and(|(from, until)| from <= *issued && *issued < until)
     }
 
     fn delete(
@@ -291,6 +330,7 @@ impl Core {
             id: pointer.id.clone(),
             version: pointer.version,
             issued: pointer.issued,
+            listed: pointer.listed,
             effect,
         };
         let row_bytes = row.encode();
@@ -364,14 +404,14 @@ impl Held {
 
     fn says(&self, draft: &Draft) -> bool {
         self.pointer.state == draft.state
-            && self.pointer.listed == draft.listed
+            && draft.listed.is_none_or(|listed| self.pointer.listed == listed)
             && self.pointer.custodian_suffix == draft.custodian_suffix
             && self.pointer.resource == draft.resource
     }
 
     fn written(&self, effect: Effect) -> Written {
-        let Pointer { id, version, issued, .. } = &self.pointer;
-        Written { id: id.clone(), version: *version, issued: *issued, effect }
+        let Pointer { id, version, issued, listed, .. } = &self.pointer;
+        Written { id: id.clone(), version: *version, issued: *issued, listed: *listed, effect }
     }
 }
 

@@ -81,7 +81,7 @@ impl Core {
     fn take_answer(&mut self, turn: &mut Turn<'_>, id: u64, at: usize, answer: &Answer) {
         let Some(inquiry) = self.inquiries.get(&id) else { return };
         let organization = inquiry.targets[at].organization;
-        let (ods, _) = self.label(&organization);
+        let (ods, name) = self.label(&organization);
         if let Some(since) = answer.restored_as_of {
             let cause = self.restored(&organization, since);
             let Some(inquiry) = self.inquiries.get_mut(&id) else { return };
@@ -110,7 +110,7 @@ impl Core {
         }
         let Some(inquiry) = self.inquiries.get_mut(&id) else { return };
         for pointer in pointers {
-            inquiry.keep(FoundPointer { pointer, ods: ods.clone() });
+            inquiry.keep(FoundPointer { pointer, ods: ods.clone(), name: name.clone() });
         }
         if !answer.more {
             return;

@@ -429,7 +429,8 @@ impl Core {
 
     fn missing(&self, organization: &OrganizationId) -> Cause {
         let reason = "no verified digest of it has arrived here: it may hold records";
-        self.cause(CauseKind::DigestMissing, organization, reason)
+        let cause = self.cause(CauseKind::DigestMissing, organization, reason);
+        Cause { since: Some(self.started), ..cause }
     }
 
     /// Notes in the log that a fetched part was not what its name says.

@@ -1,9 +1,11 @@
 //! Evaluating blinded elements for other members: learns nothing about the patients.
 
+use std::collections::BTreeMap;
+
 use signpost_keys::{ValidAt, Verified, sign};
 use signpost_protocol::{
     OrganizationId, PublicKey,
-    blind::{EvaluateAnswer, EvaluateRequest},
+    blind::{EvaluateAnswer, EvaluatePurpose, EvaluateRequest},
     codec::{self, Bounded, ByteString},
     locate::{RefusalCode, Reply},
 };
@@ -13,8 +15,48 @@ use super::{Core, Turn};
 use crate::network::InboundId;
 
 /// Elements evaluated for one organization in a second: a quarter of a core, at 50 µs each.
-/// An import waits; nobody can keep an evaluator from its other work.
+/// An import waits.
 const ELEMENTS_PER_SECOND_MAX: usize = 5_000;
+/// Elements evaluated for all organizations in a second: two fifths of a core, so that together
+/// they cannot keep an evaluator from its other work ...
+const ELEMENTS_OF_ALL_PER_SECOND_MAX: usize = 8_000;
+/// ... of which these are kept for looking patients up, by up to 2,000 clinicians a second: whoever
+/// publishes can wait.
+const ELEMENTS_FOR_LOOK_UPS: usize = 2_000;
+
+/// Elements evaluated in the current second of uptime.
+#[derive(Debug, Default)]
+pub(super) struct Evaluated {
+    second: u64,
+    of_all: usize,
+    by_organization: BTreeMap<OrganizationId, usize>,
+}
+
+impl Evaluated {
+    /// Counts `elements`, unless that would be too many.
+    fn admit(
+        &mut self,
+        asking: OrganizationId,
+        purpose: EvaluatePurpose,
+        elements: usize,
+        uptime: u64,
+    ) -> bool {
+        let second = uptime / 1_000;
+        if self.second != second {
+            *self = Self { second, ..Self::default() };
+        }
+        let reserve = if purpose == EvaluatePurpose::Lookup { 0 } else { ELEMENTS_FOR_LOOK_UPS };
+        let of_one = self.by_organization.entry(asking).or_default();
+        if *of_one + elements > ELEMENTS_PER_SECOND_MAX
+            || self.of_all + elements > ELEMENTS_OF_ALL_PER_SECOND_MAX - reserve
+        {
+            return false;
+        }
+        *of_one += elements;
+        self.of_all += elements;
+        true
+    }
+}
 
 impl Core {
     pub(super) fn on_evaluate(
@@ -55,7 +97,10 @@ impl Core {
         }
         let asking = request.asking;
         self.admit_request(turn, asking, request.request, request.issued, request.expires)?;
-        self.admit_elements(asking, request.blinded.len(), turn.now.uptime)?;
+        let elements = request.blinded.len();
+        if !self.evaluated.admit(asking, request.purpose, elements, turn.now.uptime) {
+            return Err(RefusalCode::Busy);
+        }
         let share = self.me.share.as_ref().ok_or(RefusalCode::NotServed)?;
         let blinded: Vec<[u8; 32]> = request.blinded.iter().map(|element| **element).collect();
         let evaluation = share.evaluate(&blinded, &mut self.rng).map_err(|error| {
@@ -77,25 +122,6 @@ impl Core {
             issued: now,
         };
         Ok(sign(answer, &self.me.transport, &self.roster.network()))
-    }
-
-    /// Counts what an organization has evaluated in the current second.
-    fn admit_elements(
-        &mut self,
-        asking: OrganizationId,
-        elements: usize,
-        uptime: u64,
-    ) -> Result<(), RefusalCode> {
-        let second = uptime / 1_000;
-        let entry = self.evaluated.entry(asking).or_default();
-        if entry.0 != second {
-            *entry = (second, 0);
-        }
-        if entry.1 + elements > ELEMENTS_PER_SECOND_MAX {
-            return Err(RefusalCode::Busy);
-        }
-        entry.1 += elements;
-        Ok(())
     }
 
     /// Checks a signed request: by a member's transport key, and by the very key that the peer
@@ -120,5 +146,27 @@ impl Core {
             return Err(RefusalCode::BadSignature);
         }
         Ok(request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_and_all_together_take_more_than_their_share_and_look_ups_go_first() {
+        let mut evaluated = Evaluated::default();
+        let mut admit = |organization: u8, purpose, elements, uptime| {
+            evaluated.admit(OrganizationId([organization; 32]), purpose, elements, uptime)
+        };
+        use EvaluatePurpose::{Lookup, Publish};
+        assert!(admit(1, Publish, 1_000, 0));
+        assert!(admit(1, Publish, 4_000, 500));
+        assert!(!admit(1, Lookup, 1, 900), "its share of this second is used up");
+        assert!(admit(2, Publish, 1_000, 900));
+        assert!(!admit(3, Publish, 1, 900), "the rest is for look-ups");
+        assert!(admit(3, Lookup, 2_000, 900));
+        assert!(!admit(4, Lookup, 1, 999), "no more than all together may have");
+        assert!(admit(1, Publish, 1_000, 1_000), "the next second");
     }
 }

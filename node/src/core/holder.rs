@@ -85,6 +85,7 @@ impl Core {
             request: ask.request.to_string(),
             asking: self.label(&ask.asking).0.to_string(),
             asked: vec![self.label(&ask.asked).0.to_string()],
+            asks: Vec::new(),
             purpose: ask.purpose.to_string(),
             user: ask.user.to_string(),
             user_role: ask.role.to_string(),

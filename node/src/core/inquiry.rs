@@ -69,6 +69,8 @@ pub(super) enum Goal {
 pub(super) struct Target {
     pub(super) organization: OrganizationId,
     pub(super) node: NodeId,
+    /// Of the first page.
+    pub(super) request: RequestId,
     pub(super) pages: usize,
     pub(super) ask: ContentHash,
     pub(super) waiting: bool,
@@ -219,7 +221,7 @@ impl Core {
             return turn.answer(ticket, LocalReply::Read(Err(error)));
         }
         let number = self.number();
-        let inquiry = Inquiry {
+        let mut inquiry = Inquiry {
             ticket,
             caller,
             request: self.request_id(),
@@ -229,6 +231,10 @@ impl Core {
             found: BTreeMap::new(),
             completeness: Completeness::default(),
         };
+        if self.served(&organization).is_some() {
+            // What this node lacks after a restoration is not "no such pointer".
+            self.note_own_past(Some(organization), &mut inquiry.completeness);
+        }
         self.inquiries.insert(number, inquiry);
         self.ask_all(turn, number, &candidates, &AskSubject::Pointer { id });
     }
@@ -257,9 +263,12 @@ impl Core {
     ) {
         for candidate in candidates {
             let Candidate { organization, node } = *candidate;
+            // One of its own for each: from a common one, holders could tell how many were asked.
+            let request = self.request_id();
             let Some(inquiry) = self.inquiries.get_mut(&id) else { return };
             let ask = ContentHash([0; 32]);
-            inquiry.targets.push(Target { organization, node, pages: 0, ask, waiting: true });
+            let target = Target { organization, node, request, pages: 0, ask, waiting: true };
+            inquiry.targets.push(target);
             let target = inquiry.targets.len() - 1;
             self.ask(turn, id, target, subject.clone());
         }
@@ -269,9 +278,8 @@ impl Core {
     pub(super) fn ask(&mut self, turn: &mut Turn<'_>, id: u64, at: usize, subject: AskSubject) {
         let now = turn.now;
         let asking = self.asking().organization;
-        let request = self.request_id();
         let Some(inquiry) = self.inquiries.get_mut(&id) else { return };
-        let Target { organization, node, .. } = inquiry.targets[at];
+        let Target { organization, node, request, pages, .. } = inquiry.targets[at];
         let member = self.roster.member(&organization);
         let record = member.and_then(|m| m.nodes.iter().find(|known| known.node == node));
         let Some(peer) = record.and_then(|record| self.way_to(record, now.unix)) else {
@@ -288,12 +296,7 @@ impl Core {
             purpose,
             role,
             user,
-            // The first ask carries the id that the asker's own record shows.
-            request: if at == 0 && inquiry.targets[at].pages == 0 {
-                inquiry.request
-            } else {
-                request
-            },
+            request: of_page(request, pages),
             issued: now.unix,
             expires: now.unix.plus(left.min(self.roster.parameters().request_life_max)),
         };
@@ -309,8 +312,13 @@ impl Core {
     pub(super) fn target_failed(&mut self, id: u64, at: usize, kind: CauseKind, reason: &str) {
         let Some(inquiry) = self.inquiries.get_mut(&id) else { return };
         inquiry.targets[at].waiting = false;
-        let organization = inquiry.targets[at].organization;
-        let cause = self.cause(kind, &organization, reason);
+        let Target { organization, node, .. } = inquiry.targets[at];
+        let mut cause = self.cause(kind, &organization, reason);
+        if kind == CauseKind::Unreachable {
+            let nodes = self.roster.member(&organization).into_iter().flat_map(|m| &m.nodes);
+            let keys = nodes.filter(|known| known.node == node).flat_map(|node| &node.transport);
+            cause.since = self.peers.lost_since(keys.map(|(key, _, _)| *key));
+        }
         if let Some(inquiry) = self.inquiries.get_mut(&id) {
             inquiry.completeness.add(cause);
         }
@@ -390,6 +398,7 @@ impl Core {
             request: inquiry.request.to_string(),
             asking: self.asking().ods.to_string(),
             asked: asked.take(ASKED_MAX).collect(),
+            asks: inquiry.targets.iter().take(ASKED_MAX).map(|t| t.request.to_string()).collect(),
             purpose: inquiry.caller.purpose.to_string(),
             user: inquiry.caller.user.to_string(),
             user_role: inquiry.caller.role.to_string(),
@@ -450,6 +459,14 @@ impl Core {
         let organization = Some(self.label(organization));
         Cause { kind, organization, since: None, detail: reason.to_owned() }
     }
+}
+
+/// The request id for a further page of an answer: the first with its last byte counted on, so that the
+/// records of holder and asker can be put side by side.
+fn of_page(first: RequestId, page: usize) -> RequestId {
+    let RequestId(mut bytes) = first;
+    bytes[15] = bytes[15].wrapping_add(u8::try_from(page).expect("there are few pages"));
+    RequestId(bytes)
 }
 
 /// A pointer that was found is shown; if none was, the holder either has none or could not say.

@@ -44,6 +44,8 @@ pub struct FoundPointer {
     pub pointer: Pointer,
     /// The ODS code of its organization today.
     pub ods: OdsCode,
+    /// The name of its organization today.
+    pub name: String,
 }
 
 /// The outcome of a locate.
@@ -103,12 +105,13 @@ pub struct ReadPointer {
     pub subject: Option<PatientIdentifier>,
 }
 
-/// Why a pointer cannot be shown.
+/// Why a pointer cannot be shown. The texts leave out the id: an organization may have chosen one that
+/// holds a patient's number.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
     /// No such pointer, or none for this asker, or its prefix is no member.
-    #[error("no pointer {0} is known")]
+    #[error("no pointer of this id is known")]
     NotFound(PointerId),
     /// The holder could not be asked.
     #[error("{name} ({ods}), which holds this pointer, could not be asked: {reason}")]
@@ -139,8 +142,9 @@ pub struct Draft {
     pub custodian_suffix: Option<Text<{ limits::CUSTODIAN_SUFFIX_BYTES_MAX }>>,
     /// `Current`, `Superseded` or `EnteredInError`.
     pub state: PointerState,
-    /// Whether it counts in the digest.
-    pub listed: bool,
+    /// Whether it counts in the digest. Unless it is said, a new pointer does, and a new version does
+    /// if the one before it did: forgetting to say it again must not advertise a sensitive record.
+    pub listed: Option<bool>,
     /// The resource as [`Pointer::resource`] wants it.
     pub resource: ByteString<{ limits::RESOURCE_BYTES_MAX }>,
 }
@@ -202,6 +206,8 @@ pub struct Written {
     pub version: u64,
     /// When that version was made.
     pub issued: Timestamp,
+    /// Whether it counts in the digest.
+    pub listed: bool,
     /// What happened.
     pub effect: Effect,
 }
@@ -220,7 +226,7 @@ pub enum Effect {
     Deleted,
 }
 
-/// Why a [`Write`] was not done. Nothing was changed.
+/// Why a [`Write`] was not done. Nothing was changed. The texts leave out the id, as those of [`ReadError`].
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
@@ -241,17 +247,17 @@ pub enum WriteError {
         ods: OdsCode,
     },
     /// A pointer of this id exists.
-    #[error("a pointer {0} exists already")]
+    #[error("a pointer of this id exists already")]
     Exists(PointerId),
     /// No pointer of this id exists here.
-    #[error("no pointer {0} is held here")]
+    #[error("no pointer of this id is held here")]
     NotFound(PointerId),
     /// It was deleted; its id is never used again.
-    #[error("pointer {0} was deleted; its id cannot be used again")]
+    #[error("the pointer of this id was deleted; its id cannot be used again")]
     Gone(PointerId),
     /// Somebody else changed it first.
     #[error(
-        "pointer {id} is at version {current}, not {expected}: read it again and repeat your change"
+        "the pointer is at version {current}, not {expected}: read it again and repeat your change"
     )]
     VersionMismatch {
         /// The pointer.
@@ -262,11 +268,14 @@ pub enum WriteError {
         expected: u64,
     },
     /// A pointer stays with its patient.
-    #[error("the subject of pointer {0} cannot be changed: delete it and create another")]
+    #[error("a pointer's subject cannot be changed: delete the pointer and create another")]
     SubjectChanged(PointerId),
     /// Its locator could not be had, see [`LocateError::TooFewEvaluators`].
     #[error("{0}")]
     Blinding(LocateError),
+    /// What would be signed now would be believed by nobody.
+    #[error("nothing can be signed now: {0}")]
+    CannotSign(&'static str),
     /// The node has too much to do.
     #[error("the node is too busy: {0}")]
     Busy(&'static str),

@@ -73,6 +73,9 @@ use crate::{
 /// Requests of own clinical systems under way at once: ten seconds' worth of the busiest hour of
 /// England (125/s); more would only wait for each other.
 const INQUIRIES_MAX: usize = 1_024;
+/// Requests to peers under way at once while own clinical systems may begin more. Each look-up sends at
+/// most 256, so that failures that come back at once find room in the network's outbox (4,096).
+const OUTSTANDING_MAX: usize = 2_048;
 /// Batches of writes under way at once.
 const WRITE_JOBS_MAX: usize = 64;
 /// Milliseconds between two looks at connections, clocks and digests.
@@ -162,12 +165,13 @@ pub struct Core {
     writes: BTreeMap<u64, WriteJob>,
     /// Jobs that can be decided; one in a turn, so that each sees what the one before it wrote.
     ready_writes: VecDeque<(WriteJob, Result<(), LocateError>)>,
-    /// Elements evaluated for each organization in the current second.
-    evaluated: BTreeMap<OrganizationId, (u64, usize)>,
+    evaluated: evaluator::Evaluated,
     /// Whether peers have told which heads of this node they know.
     recall: Recall,
     /// Wall clock minus uptime at the last turn: it moves only when the clock jumps.
     clock_base: Option<i128>,
+    /// When this node started, by its own clock.
+    started: Timestamp,
     next_number: u64,
     maintenance_at: u64,
 }
@@ -201,9 +205,10 @@ impl Core {
             blindings: BTreeMap::new(),
             writes: BTreeMap::new(),
             ready_writes: VecDeque::new(),
-            evaluated: BTreeMap::new(),
+            evaluated: evaluator::Evaluated::default(),
             recall: Recall::Told,
             clock_base: None,
+            started: Timestamp(0),
             next_number: 0,
             maintenance_at: 0,
         }
@@ -215,6 +220,7 @@ impl Core {
     /// When an own row is damaged; cached rows of others are dropped and fetched again.
     pub fn start(&mut self, now: Now, store: &dyn Store) -> Result<Vec<Action>, rows::RowError> {
         let mut turn = Turn { now, store, actions: Vec::new() };
+        self.started = now.unix;
         self.load_own_digests(&mut turn)?;
         self.load_heads(&mut turn)?;
         Ok(turn.actions)
@@ -226,7 +232,7 @@ impl Core {
         let turn_mut = &mut turn;
         match event {
             Event::Connected { peer } => self.on_connected(turn_mut, peer),
-            Event::Disconnected { peer } => self.on_disconnected(&peer),
+            Event::Disconnected { peer } => self.on_disconnected(turn_mut, &peer),
             Event::DialFailed { peer, reason } => self.on_dial_failed(turn_mut, peer, reason),
             Event::Request { peer, plane, id, frame } => {
                 self.on_request(turn_mut, peer, plane, id, &frame);
@@ -277,7 +283,8 @@ impl Core {
 
     fn on_local(&mut self, turn: &mut Turn<'_>, ticket: Ticket, request: LocalRequest) {
         const BUSY: &str = "too many requests are under way; try again in a moment";
-        let full = self.inquiries.len() >= INQUIRIES_MAX;
+        let full =
+            self.inquiries.len() >= INQUIRIES_MAX || self.outstanding.len() >= OUTSTANDING_MAX;
         match request {
             LocalRequest::Locate(_) if full => {
                 turn.answer(ticket, LocalReply::Locate(Err(LocateError::Busy(BUSY))));

@@ -68,6 +68,9 @@ pub(super) struct OwnDigest {
     pub(super) past: Past,
     /// Whether the resumed digest is still being compared with the store.
     is_auditing: bool,
+    /// Whether the comparison found stored locators that the digest still lacks. They may be of
+    /// any age, so no head is issued before they are in.
+    is_behind: bool,
     /// When the next head is due.
     due: u64,
     fault: Option<String>,
@@ -100,6 +103,7 @@ impl OwnDigest {
             build: Build::Idle { not_before: 0, wanted: false },
             past: Past::default(),
             is_auditing: false,
+            is_behind: false,
             due: u64::MAX,
             fault: None,
         }
@@ -140,7 +144,8 @@ impl OwnDigest {
             Build::Idle { .. } => None,
         };
         let first = building.into_iter().chain(self.pending_since).min();
-        self.is_ready() && first.is_none_or(|first| uptime.saturating_sub(first) < LAG_MAX)
+        let is_late = first.is_some_and(|first| uptime.saturating_sub(first) >= LAG_MAX);
+        self.is_ready() && !self.is_behind && !is_late
     }
 
     /// Whether new locators have to wait for another filter.
@@ -243,7 +248,10 @@ impl Core {
     ) {
         let Some(own) = self.own.get_mut(&organization) else { return };
         match result {
-            Ok(missing) => missing.into_iter().for_each(|l| own.add(l, turn.now.uptime)),
+            Ok(missing) => {
+                own.is_behind = !missing.is_empty();
+                missing.into_iter().for_each(|locator| own.add(locator, turn.now.uptime));
+            }
             Err(error) => {
                 warn!(error, "the own digest could not be compared with the store");
                 own.filter = None;
@@ -271,6 +279,7 @@ impl Core {
     pub(super) fn advertise_due(&mut self, turn: &mut Turn<'_>) {
         let uptime = turn.now.uptime;
         let is_recalling = self.is_recalling();
+        let clock_is_wrong = self.clock_is_wrong();
         let organizations: Vec<OrganizationId> = self
             .own
             .values()
@@ -288,7 +297,9 @@ impl Core {
             if own.due > uptime || is_recalling || !own.is_ready() {
                 continue;
             }
-            if own.may_issue(uptime) {
+            // Peers ignore a head of the future or the past, and would only hear of it again when the
+            // next one is due.
+            if own.may_issue(uptime) && !clock_is_wrong {
                 self.issue_head(turn, organization);
             } else {
                 own.due = uptime + LAG_RETRY;
@@ -333,6 +344,8 @@ impl Core {
                 own.build = Build::Idle { not_before: uptime + wait, wanted: again };
                 own.filter = Some(advertised);
                 own.fault = None;
+                // What an earlier life had stored was there when the building began.
+                own.is_behind = false;
                 let arrived = std::mem::take(&mut own.pending);
                 arrived.into_iter().for_each(|locator| own.add(locator, uptime));
                 if own.pending.is_empty() && !again {
@@ -433,7 +446,11 @@ impl OwnDigest {
             return self.want_build();
         }
         let pending: Vec<Locator> = std::mem::take(&mut self.pending).into_iter().collect();
-        self.pending_since = None;
+        // While a new filter is wanted, others are waiting for it that are not remembered one by one.
+        if !matches!(self.build, Build::Idle { wanted: true, .. }) {
+            self.pending_since = None;
+            self.is_behind = false;
+        }
         for chunk in pending.chunks(CHANGE_LOCATORS) {
             let list = ChangeList::build(chunk, &advertised.ready.keying, class, rng)
                 .expect("chunks have at most that many");

@@ -33,7 +33,14 @@ impl Core {
                     let row = PointerRow::read(turn.store, &id)?;
                     let pointer = row.ok_or(RowError::Damaged("index"))?.pointer()?;
                     let key = (id, served.organization);
-                    found.insert(key, FoundPointer { pointer, ods: served.ods.clone() });
+                    found.insert(
+                        key,
+                        FoundPointer {
+                            pointer,
+                            ods: served.ods.clone(),
+                            name: served.name.clone(),
+                        },
+                    );
                 }
             }
         }
@@ -49,7 +56,7 @@ impl Core {
         let Some(row) = PointerRow::read(turn.store, id)? else { return Ok(None) };
         let pointer = row.pointer()?;
         let subject = Some(row.patient(id, &self.me.storage)?);
-        let (ods, _) = self.label(&pointer.organization);
-        Ok(Some(ReadPointer { found: FoundPointer { pointer, ods }, subject }))
+        let (ods, name) = self.label(&pointer.organization);
+        Ok(Some(ReadPointer { found: FoundPointer { pointer, ods, name }, subject }))
     }
 }

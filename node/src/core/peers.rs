@@ -30,6 +30,8 @@ const HELLO_INTERVAL: u64 = 10_000;
 pub(super) struct Peers {
     pub(super) connected: BTreeMap<PublicKey, Connected>,
     unreachable: BTreeMap<PublicKey, Unreachable>,
+    /// Since when each member's node that is not connected has been out of reach.
+    lost: BTreeMap<PublicKey, Timestamp>,
     /// The uptime at which to compare clocks again.
     hello_at: u64,
 }
@@ -81,6 +83,15 @@ impl Peers {
         self.connected.get(peer).is_some_and(|connected| connected.heard_at > uptime)
     }
 
+    /// Since when the node with one of these transport keys has been out of reach; `None` while it
+    /// is connected, or when nobody has tried to reach it.
+    pub(super) fn lost_since(
+        &self,
+        mut keys: impl Iterator<Item = PublicKey>,
+    ) -> Option<Timestamp> {
+        keys.find_map(|key| self.lost.get(&key).copied())
+    }
+
     pub(super) fn is_connected(&self, peer: &PublicKey) -> bool {
         self.connected.contains_key(peer)
     }
@@ -89,20 +100,23 @@ impl Peers {
 impl Core {
     pub(super) fn on_connected(&mut self, turn: &mut Turn<'_>, peer: PublicKey) {
         self.peers.unreachable.remove(&peer);
+        self.peers.lost.remove(&peer);
         self.peers.connected.insert(peer, Connected::default());
         self.say_hello(turn, peer);
         self.compare_heads(turn, peer);
         self.pump_fetches(turn);
     }
 
-    pub(super) fn on_disconnected(&mut self, peer: &PublicKey) {
+    pub(super) fn on_disconnected(&mut self, turn: &Turn<'_>, peer: &PublicKey) {
         self.peers.connected.remove(peer);
+        self.peers.lost.entry(*peer).or_insert(turn.now.unix);
     }
 
     pub(super) fn on_dial_failed(&mut self, turn: &Turn<'_>, peer: PublicKey, reason: String) {
         let entry =
             self.peers.unreachable.entry(peer).or_insert(Unreachable { failures: 0, retry_at: 0 });
         entry.failures = entry.failures.saturating_add(1);
+        self.peers.lost.entry(peer).or_insert(turn.now.unix);
         let wait = BACK_OFF_MIN.saturating_mul(1 << entry.failures.min(10)).min(BACK_OFF_MAX);
         entry.retry_at = turn.now.uptime + wait;
         if entry.failures == 1 {
@@ -186,6 +200,8 @@ impl Core {
                     connected.clock_offset.map(|offset| offset.saturating_sub(moved));
             }
             self.say_hello_to_all(turn);
+            // A head that was dated by the clock before the jump may have been ignored.
+            self.own.values_mut().for_each(|own| own.advertise_at(turn.now.uptime));
         }
     }
 

@@ -15,8 +15,6 @@ struct FederationFile<'a> {
     state: &'static str,
     nodes: Vec<NodeEntry<'a>>,
     patients: &'a [String],
-    /// Patients made; `patients` lists the first of them.
-    patients_total: u32,
 }
 
 #[derive(Serialize)]
@@ -48,27 +46,27 @@ impl<'a> NodeEntry<'a> {
 ///
 /// # Errors
 /// When the disk does not take it.
-pub(super) fn write(
-    dir: &Path,
-    nodes: &[Node],
-    numbers: &[String],
-    patients_total: u32,
-) -> std::io::Result<()> {
+pub(super) fn write(dir: &Path, nodes: &[Node], numbers: &[String]) -> std::io::Result<()> {
     let entries = nodes.iter().map(NodeEntry::new).collect();
-    write_entries(dir, entries, numbers, patients_total)
+    write_entries(dir, "ready", entries, numbers)
+}
+
+/// Writes that the nodes have been stopped: whoever waits for them must not find old process ids.
+///
+/// # Errors
+/// When the disk does not take it.
+pub(super) fn write_stopped(dir: &Path, numbers: &[String]) -> std::io::Result<()> {
+    write_entries(dir, "stopped", Vec::new(), numbers)
 }
 
 fn write_entries(
     dir: &Path,
+    state: &'static str,
     nodes: Vec<NodeEntry<'_>>,
     patients: &[String],
-    patients_total: u32,
 ) -> std::io::Result<()> {
     let mut file = AtomicFile::create(&dir.join(FEDERATION_FILE))?;
-    serde_json::to_writer(
-        &mut file,
-        &FederationFile { state: "ready", nodes, patients, patients_total },
-    )?;
+    serde_json::to_writer(&mut file, &FederationFile { state, nodes, patients })?;
     file.write_all(b"\n")?;
     file.commit()
 }
@@ -120,7 +118,8 @@ mod tests {
             pid: 42,
             dir: "/tmp/demo/RZ1".to_owned(),
         };
-        write_entries(dir.path(), vec![entry], &["9990000018".to_owned()], 1).unwrap();
+        let numbers = ["9990000018".to_owned()];
+        write_entries(dir.path(), "ready", vec![entry], &numbers).unwrap();
         let text = std::fs::read_to_string(dir.path().join(FEDERATION_FILE)).unwrap();
         let read: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(
@@ -133,9 +132,12 @@ mod tests {
                     "peer": "/ip4/127.0.0.1/tcp/7701/p2p/12D3", "pid": 42,
                     "dir": "/tmp/demo/RZ1"
                 }],
-                "patients": ["9990000018"],
-                "patients_total": 1
+                "patients": ["9990000018"]
             })
         );
+        write_stopped(dir.path(), &numbers).unwrap();
+        let text = std::fs::read_to_string(dir.path().join(FEDERATION_FILE)).unwrap();
+        let read: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, json!({"state": "stopped", "nodes": [], "patients": ["9990000018"]}));
     }
 }

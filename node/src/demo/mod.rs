@@ -134,10 +134,11 @@ pub fn command(args: Args, json: bool) -> anyhow::Result<ExitCode> {
     if !report.ok {
         return Ok(ExitCode::FAILURE);
     }
-    announce::write(dir, federation.nodes(), &survey.numbers, population.len())
+    announce::write(dir, federation.nodes(), &survey.numbers)
         .context("cannot write federation.json")?;
     if !args.once {
         stay(&mut federation, dir, &survey, &program, progress, &interrupt);
+        announce::write_stopped(dir, &survey.numbers).context("cannot write federation.json")?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -26,20 +26,25 @@ pub(super) struct Ports {
 pub(super) fn choose(names: &[&str], base: Option<u16>) -> anyhow::Result<Vec<Ports>> {
     let mut held = Vec::with_capacity(2 * names.len());
     let mut ports = Vec::with_capacity(names.len());
+    let mut candidates = candidates();
     for (at, name) in names.iter().enumerate() {
         let mut next = |what, place: usize| -> anyhow::Result<u16> {
-            let wanted = match base {
-                Some(base) => usize::from(base) + 2 * at + place,
-                None => 0,
+            let Some(base) = base else {
+                let listener = candidates.find_map(|port| listen(port).ok());
+                let listener = listener.context("no free port was found")?;
+                let port = listener.local_addr().context("cannot learn a port's number")?.port();
+                held.push(listener);
+                return Ok(port);
             };
+            let wanted = usize::from(base) + 2 * at + place;
             let Ok(wanted) = u16::try_from(wanted) else {
                 bail!(
                     "--port-base leaves no port for the {what} of {name}: {wanted} is above 65535"
                 );
             };
-            let listener = match TcpListener::bind((Ipv4Addr::LOCALHOST, wanted)) {
-                Ok(listener) => listener,
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse && base.is_some() => bail!(
+            match listen(wanted) {
+                Ok(listener) => held.push(listener),
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => bail!(
                     "port {wanted} is taken; the {what} of {name} needs it. Choose another --port-base, or leave it out to use free ports"
                 ),
                 Err(error) => {
@@ -47,14 +52,26 @@ pub(super) fn choose(names: &[&str], base: Option<u16>) -> anyhow::Result<Vec<Po
                         format!("cannot use port {wanted} for the {what} of {name}")
                     });
                 }
-            };
-            let port = listener.local_addr().context("cannot learn a port's number")?.port();
-            held.push(listener);
-            Ok(port)
+            }
+            Ok(wanted)
         };
         ports.push(Ports { api: next("API", 0)?, peer: next("peer connections", 1)? });
     }
     Ok(ports)
+}
+
+fn listen(port: u16) -> io::Result<TcpListener> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+}
+
+/// Ports to try, all of the range, from another place in every process.
+///
+/// They lie below those that systems give to outgoing connections: a node that is started again
+/// must find its port free, however many connections were made meanwhile.
+fn candidates() -> impl Iterator<Item = u16> {
+    const RANGE: std::ops::Range<u16> = 10_000..30_000;
+    let start = std::process::id().wrapping_mul(211) % u32::from(RANGE.end - RANGE.start);
+    RANGE.cycle().skip(start as usize).take(RANGE.len())
 }
 
 #[cfg(test)]
@@ -68,7 +85,7 @@ mod tests {
         let ports = choose(&["RZ1", "RZ2", "RZ3"], None).unwrap();
         let all: HashSet<_> = ports.iter().flat_map(|p| [p.api, p.peer]).collect();
         assert_eq!(all.len(), 6);
-        assert!(!all.contains(&0));
+        assert!(all.iter().all(|port| (10_000..30_000).contains(port)));
     }
 
     #[test]
@@ -92,7 +109,11 @@ mod tests {
 
     #[test]
     fn a_base_near_the_end_is_refused() {
-        let error = choose(&["RZ1", "RZ2"], Some(65_535)).unwrap_err().to_string();
-        assert!(error.contains("above 65535") || error.contains("is taken"), "{error}");
+        // Whatever is taken there, the first port that does not exist is named, or one before it.
+        let names = ["RZ1"; 9];
+        let free = (65_520..=65_535).find(|base| (*base..=65_535).all(|port| listen(port).is_ok()));
+        let error = choose(&names, Some(free.unwrap_or(65_535))).unwrap_err().to_string();
+        let wanted = if free.is_some() { "above 65535" } else { "is taken" };
+        assert!(error.contains(wanted), "{error}");
     }
 }

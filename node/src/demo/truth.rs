@@ -18,8 +18,6 @@ pub(super) const TRUTH_FILE: &str = "truth.json";
 const SAMPLES: u32 = 40;
 /// Patients with the most holders that are looked up too.
 const BUSIEST: usize = 5;
-/// Numbers that `federation.json` lists: enough for any test, and the file stays small.
-pub(super) const LISTED_MAX: usize = 10_000;
 
 /// A patient with what the organizations hold.
 #[derive(Clone, Debug)]
@@ -49,7 +47,7 @@ pub(super) struct Survey {
     pub(super) cases: Vec<Case>,
     /// By position of the organization: the patient that it imports last.
     pub(super) last: Vec<Option<Case>>,
-    /// The first [`LISTED_MAX`] numbers.
+    /// The patients' numbers: 10 MB and some for the largest population.
     pub(super) numbers: Vec<String>,
 }
 
@@ -92,9 +90,7 @@ pub(super) fn survey(
         write!(sink, "{}\n\"{digits}\":", if at == 0 { "" } else { "," })?;
         serde_json::to_writer(&mut *sink, &truth)?;
 
-        if numbers.len() < LISTED_MAX {
-            numbers.push(digits.to_owned());
-        }
+        numbers.push(digits.to_owned());
         let case = Case { patient: patient.number, truth };
         if at % stride == 0 {
             sample.push(case.clone());

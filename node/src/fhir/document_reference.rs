@@ -26,10 +26,14 @@ use crate::core::local::{Draft, FoundPointer, Written};
 pub const LISTING_SYSTEM: &str = "urn:signpost:listing";
 /// Code of the tag of pointers that never count in a digest (sensitive services).
 pub const UNLISTED: &str = "unlisted";
+/// Code of the tag that makes an unlisted pointer count again. Without a tag, a new pointer is listed
+/// and a new version is as the one before it.
+pub const LISTED: &str = "listed";
 
 /// Elements that the network states itself, with the companions of the primitive ones.
-const OWN_ELEMENTS: [&str; 7] =
-    ["id", "_id", "meta", "status", "_status", "subject", "implicitRules"];
+const OWN_ELEMENTS: [&str; 6] = ["id", "_id", "status", "_status", "subject", "implicitRules"];
+/// Elements of `meta` that are the producer's; the others are of one server's copy.
+const PRODUCERS_META: [&str; 3] = ["profile", "security", "tag"];
 /// Resources that say who the patient is.
 const PERSONS: [&str; 3] = ["Patient", "Person", "RelatedPerson"];
 
@@ -58,6 +62,10 @@ pub fn draft(resource: Value) -> Result<(Option<PointerId>, Draft), FhirError> {
 
     for name in OWN_ELEMENTS {
         object.remove(name);
+    }
+    let meta = producers_meta(object.remove("meta"));
+    if !meta.is_empty() {
+        object.insert("meta".into(), meta.into());
     }
     if let Some(Value::Object(custodian)) = object.get_mut("custodian") {
         custodian.remove("identifier");
@@ -113,7 +121,7 @@ pub fn written_resource(written: &Written, draft: &Draft) -> Result<Value, FhirE
         version: written.version,
         issued: written.issued,
         state: draft.state,
-        listed: draft.listed,
+        listed: written.listed,
         ods: &draft.custodian,
         suffix: draft.custodian_suffix.as_deref(),
         subject: Some(&draft.patient),
@@ -160,12 +168,17 @@ impl Stated<'_> {
         }
         remove_refused_elements(&mut object);
 
-        let mut meta = json!({"versionId": self.version.to_string()});
+        let mut meta = producers_meta(object.remove("meta"));
+        meta.insert("versionId".into(), self.version.to_string().into());
         if let Some(issued) = instant(self.issued) {
-            meta["lastUpdated"] = issued.into();
+            meta.insert("lastUpdated".into(), issued.into());
         }
         if !self.listed {
-            meta["tag"] = json!([{"system": LISTING_SYSTEM, "code": UNLISTED}]);
+            let tag = json!({"system": LISTING_SYSTEM, "code": UNLISTED});
+            match meta.get_mut("tag") {
+                Some(Value::Array(tags)) => tags.push(tag),
+                _ => drop(meta.insert("tag".into(), json!([tag]))),
+            }
         }
         let subject = match self.subject {
             Some(patient) => json!({"identifier": {
@@ -188,7 +201,7 @@ impl Stated<'_> {
         custodian.insert("identifier".into(), json!({"system": ODS_SYSTEM, "value": code}));
 
         object.insert("id".into(), self.id.as_str().into());
-        object.insert("meta".into(), meta);
+        object.insert("meta".into(), meta.into());
         if let Some(status) = status_code(self.state) {
             object.insert("status".into(), status.into());
         }
@@ -265,23 +278,41 @@ fn custodian_of(object: &Map<String, Value>) -> Result<Custodian, FhirError> {
         .map_err(|rule| FhirError::element("custodian.identifier.value", rule, IssueCode::Value))
 }
 
+/// What the producer says of `meta` that concerns all copies, without the listing.
+fn producers_meta(meta: Option<Value>) -> Map<String, Value> {
+    let Some(Value::Object(mut meta)) = meta else { return Map::new() };
+    meta.retain(|name, _| PRODUCERS_META.contains(&name.as_str()));
+    if let Some(Value::Array(tags)) = meta.get_mut("tag") {
+        tags.retain(|tag| tag.get("system").and_then(Value::as_str) != Some(LISTING_SYSTEM));
+    }
+    meta.retain(|_, value| value.as_array().is_some_and(|values| !values.is_empty()));
+    meta
+}
+
 /// A tag that cannot be read is refused: to overlook one would advertise a sensitive record.
-fn listed_of(object: &Map<String, Value>) -> Result<bool, FhirError> {
-    let Some(meta) = object.get("meta") else { return Ok(true) };
+fn listed_of(object: &Map<String, Value>) -> Result<Option<bool>, FhirError> {
+    let Some(meta) = object.get("meta") else { return Ok(None) };
     let fault = |path: &str, rule: &str| FhirError::element(path, rule, IssueCode::Structure);
     let Value::Object(meta) = meta else { return Err(fault("meta", "must be an object")) };
-    let Some(tags) = meta.get("tag") else { return Ok(true) };
+    let Some(tags) = meta.get("tag") else { return Ok(None) };
     let Value::Array(tags) = tags else { return Err(fault("meta.tag", "must be an array")) };
-    let mut listed = true;
+    let mut listed = None;
     for tag in tags {
         let Value::Object(tag) = tag else {
             return Err(fault("meta.tag", "must hold codings only"));
         };
         if tag.get("system").and_then(Value::as_str) == Some(LISTING_SYSTEM) {
-            if tag.get("code").and_then(Value::as_str) != Some(UNLISTED) {
-                return Err(fault("meta.tag", "of system urn:signpost:listing must be unlisted"));
+            let said = match tag.get("code").and_then(Value::as_str) {
+                Some(UNLISTED) => false,
+                Some(LISTED) => true,
+                _ => {
+                    let rule = "of system urn:signpost:listing must be unlisted or listed";
+                    return Err(fault("meta.tag", rule));
+                }
+            };
+            if listed.replace(said).is_some_and(|before| before != said) {
+                return Err(fault("meta.tag", "says both listed and unlisted"));
             }
-            listed = false;
         }
     }
     Ok(listed)

@@ -14,6 +14,7 @@ mod hidden_number;
 pub mod identifier;
 pub mod json;
 pub mod outcome;
+pub mod purpose;
 
 use outcome::IssueCode;
 

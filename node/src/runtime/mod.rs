@@ -36,6 +36,7 @@ use crate::{
     config::Config,
     core::{Core, Me, Policy, Served},
     digests::Blobs,
+    fhir::purpose::{RULE, purpose},
     handle::NodeHandle,
     network::{
         self, FrameTap, Multiaddr, NetworkConfig, NetworkError, NetworkEvent, NetworkHandle,
@@ -193,7 +194,7 @@ impl Node {
         })?;
         let (peer_addresses, early) =
             first_addresses(&mut network_events, config.peer.listen.len()).await;
-        let (done_sender, done) = mpsc::channel(DONE_MAX);
+        let (done_sender, done_receiver) = mpsc::channel(DONE_MAX);
         let outgoing = Outgoing::new(network.clone());
         let (fault_sender, fault) = watch::channel(None);
         let fault_sender = Arc::new(fault_sender);
@@ -220,8 +221,12 @@ impl Node {
                 },
             )?
         };
-        let blob_jobs = workers::blobs(blobs.clone(), network.clone(), done_sender.clone())?;
-        let filter_jobs = workers::filters(store.clone(), blobs.clone(), done_sender)?;
+        let lifeline = |work| workers::Lifeline::new(work, &fault_sender);
+        let done = (done_sender.clone(), done_sender);
+        let blob_jobs =
+            workers::blobs(blobs.clone(), network.clone(), done.0, lifeline("parts of digests"))?;
+        let filter_jobs =
+            workers::filters(store.clone(), blobs.clone(), done.1, lifeline("filters"))?;
         let mut seed = Zeroizing::new([0; 32]);
         getrandom::fill(&mut *seed).map_err(|error| NodeError::Start(error.into()))?;
         let me = Me {
@@ -231,7 +236,8 @@ impl Node {
             share: evaluator_share,
             storage: StorageKey::new(storage),
         };
-        let policy = Policy { purposes: config.disclosure.purposes.clone() };
+        let purposes = config.disclosure.purposes.iter().filter_map(|text| purpose(text));
+        let policy = Policy { purposes: purposes.map(str::to_owned).collect() };
         let driver = Driver {
             core: Core::new(me, roster, policy, *seed),
             store,
@@ -249,7 +255,13 @@ impl Node {
         };
         let (handle, calls) = NodeHandle::channel();
         let (stop, stopped) = watch::channel(false);
-        let inputs = Inputs { early, network: network_events, calls, done, stop: stopped.clone() };
+        let inputs = Inputs {
+            early,
+            network: network_events,
+            calls,
+            done: done_receiver,
+            stop: stopped.clone(),
+        };
         let core =
             std::thread::Builder::new().name("signpost-core".to_owned()).spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
@@ -340,8 +352,8 @@ impl fmt::Debug for Node {
 
 fn api_state(handle: NodeHandle, token: &str, config: &Config) -> Result<api::ApiState, NodeError> {
     let fault = |key, reason: &str| NodeError::Config { key, reason: reason.to_owned() };
-    let settings = api::Settings::new(&config.api)
-        .ok_or_else(|| fault("api.default_purpose", "must be at most 16 bytes of plain text"))?;
+    let settings =
+        api::Settings::new(&config.api).ok_or_else(|| fault("api.default_purpose", RULE))?;
     let token = api::ApiToken::new(token)
         .ok_or_else(|| fault("api.token", "the file of that name holds no usable token"))?;
     Ok(api::ApiState { handle, token, settings })

@@ -9,7 +9,7 @@ use signpost_protocol::{
     digest::DigestsAnswer,
     limits,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::error;
 
 use crate::{
@@ -41,14 +41,40 @@ pub(super) enum FilterWork {
     Audit(FilterJob),
 }
 
+/// Ends the node when the thread that holds it panics: the core would wait for its work for ever,
+/// and all the while say that it is well.
+pub(super) struct Lifeline {
+    work: &'static str,
+    fault: Arc<watch::Sender<Option<String>>>,
+}
+
+impl Lifeline {
+    /// For a thread that does this work.
+    pub(super) fn new(work: &'static str, fault: &Arc<watch::Sender<Option<String>>>) -> Self {
+        Self { work, fault: fault.clone() }
+    }
+}
+
+impl Drop for Lifeline {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let fault = format!("the thread for {} has failed", self.work);
+            error!(fault, "the node cannot go on");
+            self.fault.send_replace(Some(fault));
+        }
+    }
+}
+
 /// Starts the thread that keeps, finds and serves blobs.
 pub(super) fn blobs(
     blobs: Arc<Blobs>,
     network: NetworkHandle,
     events: mpsc::Sender<Event>,
+    lifeline: Lifeline,
 ) -> std::io::Result<mpsc::Sender<BlobJob>> {
     let (sender, mut jobs) = mpsc::channel(JOBS_MAX);
     thread::Builder::new().name("signpost-blobs".to_owned()).spawn(move || {
+        let _lifeline = lifeline;
         while let Some(job) = jobs.blocking_recv() {
             let event = match job {
                 BlobJob::Load(hash) => Some(Event::Blob { hash, bytes: load(&blobs, &hash) }),
@@ -84,9 +110,11 @@ pub(super) fn filters(
     store: Arc<dyn Store>,
     blobs: Arc<Blobs>,
     events: mpsc::Sender<Event>,
+    lifeline: Lifeline,
 ) -> std::io::Result<mpsc::Sender<FilterWork>> {
     let (sender, mut jobs) = mpsc::channel(JOBS_MAX);
     thread::Builder::new().name("signpost-filters".to_owned()).spawn(move || {
+        let _lifeline = lifeline;
         while let Some(job) = jobs.blocking_recv() {
             let event = match job {
                 FilterWork::Build(build) => Event::FilterBuilt {
@@ -142,5 +170,26 @@ fn piece(blobs: &Blobs, hash: &ContentHash, offset: u64) -> DigestsAnswer {
             error!(%error, "a part of a digest could not be read");
             DigestsAnswer::NotFound
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_panics_ends_the_node_and_one_that_ends_does_not() {
+        let (fault, told) = watch::channel(None);
+        let fault = Arc::new(fault);
+        let lifeline = Lifeline::new("filters", &fault);
+        thread::spawn(move || drop(lifeline)).join().unwrap();
+        assert_eq!(*told.borrow(), None);
+        let lifeline = Lifeline::new("filters", &fault);
+        let thread = thread::spawn(move || {
+            let _lifeline = lifeline;
+            panic!("as a damaged store may cause");
+        });
+        thread.join().unwrap_err();
+        assert!(told.borrow().as_ref().unwrap().contains("filters"));
     }
 }

@@ -366,7 +366,7 @@ mod tests {
                     assert_eq!(id, Some(record.id));
                     assert_eq!(draft.patient, patient.number);
                     assert_eq!(draft.custodian, organization.ods);
-                    assert!(draft.listed);
+                    assert_eq!(draft.listed, None);
                 }
             }
         }

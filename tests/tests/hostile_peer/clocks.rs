@@ -2,15 +2,20 @@
 
 use signpost_node::core::{
     completeness::CauseKind,
-    local::{Confirmation, LocalReply, LocalRequest, LocateError},
+    local::{
+        Confirmation, Draft, Effect, LocalReply, LocalRequest, LocateError, NewId,
+        WRITES_PER_REQUEST_MAX, Write, WriteError,
+    },
 };
-use signpost_protocol::{Timestamp, codec, digest::DigestsAnswer, limits};
+use signpost_protocol::{PointerState, Timestamp, codec, digest::DigestsAnswer, limits};
 use signpost_tests::{
     founding::FOUNDED,
     sim::{Fate, Network},
 };
 
-use crate::common::{ASKER, HOLDER, assert_honest, causes, create, network, now, only, patient};
+use crate::common::{
+    ASKER, HOLDER, assert_honest, causes, create, draft, network, now, only, patient,
+};
 
 fn is_named_clock_wrong(network: &mut Network, patient_number: u32) -> bool {
     match network.locate(ASKER, patient(patient_number)) {
@@ -261,4 +266,97 @@ fn a_node_whose_heads_cannot_be_had_waits() {
     network.behave();
     network.run_for(60_000);
     assert_restored(&mut network, as_of, last);
+}
+
+#[test]
+fn a_node_whose_clock_is_wrong_signs_no_pointer_and_still_deletes() {
+    let mut network = network(60);
+    let written = create(&mut network, HOLDER, patient(2));
+    network.nodes[HOLDER].skew = 3_600_000;
+    network.run_for(15_000);
+    let write = Write::Create { id: NewId::Random, draft: draft(HOLDER, patient(2)) };
+    match network.write(HOLDER, vec![write]).remove(0) {
+        Err(WriteError::CannotSign(reason)) => assert!(reason.contains("clock"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    let delete = Write::Delete { id: written.id, if_match: None };
+    assert_eq!(network.write(HOLDER, vec![delete]).remove(0).unwrap().effect, Effect::Deleted);
+    network.nodes[HOLDER].skew = 0;
+    network.run_for(15_000);
+    create(&mut network, HOLDER, patient(2));
+    network.run_for(2_000);
+    let found = network.locate(ASKER, patient(2)).unwrap();
+    assert!(found.completeness.is_complete(), "{:?}", found.completeness);
+    assert_eq!(found.pointers.len(), 1);
+}
+
+#[test]
+fn a_pointer_that_was_signed_by_a_wrong_clock_is_signed_again_when_it_is_sent_again() {
+    let mut network = network(61);
+    let id = create(&mut network, HOLDER, patient(2)).id;
+    // A day ahead, and just started: nobody has told it yet.
+    network.kill(HOLDER);
+    network.nodes[HOLDER].skew = 24 * 3_600_000;
+    network.start(HOLDER);
+    let superseded = Draft { state: PointerState::Superseded, ..draft(HOLDER, patient(2)) };
+    let put = Write::Put { id: NewId::Given(id), draft: superseded };
+    let first = network.write(HOLDER, vec![put.clone()]).remove(0).unwrap();
+    assert_eq!((first.effect, first.version), (Effect::Updated, 2));
+    network.kill(HOLDER);
+    network.nodes[HOLDER].skew = 0;
+    network.start(HOLDER);
+    network.run_for(30_000);
+    let found = network.locate(ASKER, patient(2)).unwrap();
+    assert_eq!(causes(&found), only(CauseKind::AnswerRefused, HOLDER));
+    let again = network.write(HOLDER, vec![put.clone()]).remove(0).unwrap();
+    assert_eq!((again.effect, again.version), (Effect::Updated, 3));
+    let found = network.locate(ASKER, patient(2)).unwrap();
+    assert!(found.completeness.is_complete(), "{:?}", found.completeness);
+    assert_eq!(found.pointers.len(), 1);
+    let third = network.write(HOLDER, vec![put]).remove(0).unwrap();
+    assert_eq!(third.effect, Effect::Unchanged, "what others believe is left alone");
+}
+
+#[test]
+fn what_a_crash_kept_from_being_advertised_is_in_the_digest_before_the_next_head() {
+    // More than the change lists of the smallest filter take, so that a new one has to be built.
+    const UNADVERTISED: u32 = 400;
+    let mut network = network(62);
+    let head = network.status(HOLDER).serves[0].digest_version;
+    let numbers: Vec<u32> = (100..100 + UNADVERTISED).collect();
+    let tickets: Vec<_> = numbers
+        .chunks(WRITES_PER_REQUEST_MAX)
+        .map(|numbers| {
+            let put =
+                |n: &u32| Write::Create { id: NewId::Random, draft: draft(HOLDER, patient(*n)) };
+            network.begin(HOLDER, LocalRequest::Write(numbers.iter().map(put).collect()))
+        })
+        .collect();
+    for ticket in tickets {
+        let reply = loop {
+            network.run_for(1);
+            if let Some(reply) = network.reply(HOLDER, ticket) {
+                break reply;
+            }
+        };
+        let LocalReply::Write(results) = reply else { panic!("{reply:?}") };
+        assert!(results.iter().all(Result::is_ok), "{results:?}");
+    }
+    // Killed before any of them was advertised.
+    assert_eq!(network.status(HOLDER).serves[0].digest_version, head);
+    network.kill(HOLDER);
+    network.start(HOLDER);
+    // Whoever finds a fresh digest there finds everything.
+    for _ in 0..100 {
+        network.run_for(50);
+        for n in [0, UNADVERTISED - 1] {
+            let found = network.locate(ASKER, patient(100 + n)).unwrap();
+            assert!(
+                found.pointers.len() == 1 || !found.completeness.is_complete(),
+                "complete without a pointer that was stored before the crash"
+            );
+        }
+    }
+    let found = network.locate(ASKER, patient(100)).unwrap();
+    assert!(found.completeness.is_complete(), "{:?}", found.completeness);
 }

@@ -40,7 +40,7 @@ pub(crate) fn draft(at: usize, patient: PatientIdentifier) -> Draft {
         custodian: format!("ORG{at}").parse().unwrap(),
         custodian_suffix: None,
         state: PointerState::Current,
-        listed: true,
+        listed: None,
         resource: ByteString::new(br#"{"resourceType":"DocumentReference"}"#.to_vec()).unwrap(),
     }
 }

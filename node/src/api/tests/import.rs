@@ -34,7 +34,8 @@ fn core() -> Api {
                         NewId::FromContent => format!("RX1-{n}").parse().unwrap(),
                         NewId::Random => panic!("an import must be repeatable"),
                     };
-                    Ok(Written { id, version: 1, issued: Timestamp(0), effect: Effect::Created })
+                    let (issued, effect) = (Timestamp(0), Effect::Created);
+                    Ok(Written { id, version: 1, issued, listed: true, effect })
                 })
                 .collect(),
         )

@@ -16,7 +16,7 @@ const ONE: &str = "/fhir/R4/DocumentReference/RX1-1";
 fn written(effect: Effect) -> LocalReply {
     let id = "RX1-1".parse().unwrap();
     let issued = Timestamp(1_764_000_000_000);
-    LocalReply::Write(vec![Ok(Written { id, version: 4, issued, effect })])
+    LocalReply::Write(vec![Ok(Written { id, version: 4, issued, listed: true, effect })])
 }
 
 fn refusing(error: WriteError) -> Api {
@@ -91,10 +91,7 @@ async fn a_created_pointer_comes_back_with_its_place() {
     let host = [("host", "127.0.0.1:7700")];
     let reply = api.send_resource("POST", RESOURCE, &host, &with_id()).await;
     assert_eq!(reply.status, 201, "{}", reply.text);
-    assert_eq!(
-        reply.header("location"),
-        "http://127.0.0.1:7700/fhir/R4/DocumentReference/RX1-1/_history/4"
-    );
+    assert_eq!(reply.header("location"), "http://127.0.0.1:7700/fhir/R4/DocumentReference/RX1-1");
     assert_eq!(reply.header("etag"), "W/\"4\"");
     assert_eq!(reply.header("last-modified"), "Mon, 24 Nov 2025 16:00:00 GMT");
     let shown = reply.json();
@@ -174,6 +171,7 @@ async fn each_reason_against_a_write_has_its_status() {
         (WriteError::VersionMismatch { id: id(), current: 4, expected: 3 }, 412, "conflict"),
         (WriteError::SubjectChanged(id()), 422, "business-rule"),
         (WriteError::Blinding(too_few()), 503, "transient"),
+        (WriteError::CannotSign("the clock is wrong"), 503, "transient"),
         (WriteError::Busy("much to do"), 503, "throttled"),
         (WriteError::Storage("disk".into()), 500, "no-store"),
     ];

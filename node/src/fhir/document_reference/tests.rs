@@ -47,6 +47,7 @@ fn found(resource: &[u8]) -> FoundPointer {
             resource: ByteString::new(resource.to_vec()).unwrap(),
         },
         ods: "RX9".parse().unwrap(),
+        name: "Royal Example".to_owned(),
     }
 }
 
@@ -61,7 +62,7 @@ fn a_draft_keeps_everything_but_what_the_network_states_itself() {
     assert_eq!(id.unwrap().as_str(), "RX1.001-a");
     assert_eq!(draft.custodian.as_str(), "RX1");
     assert_eq!(draft.custodian_suffix.as_deref(), Some("001"));
-    assert_eq!((draft.state, draft.listed), (PointerState::Current, false));
+    assert_eq!((draft.state, draft.listed), (PointerState::Current, Some(false)));
     assert_eq!(
         std::str::from_utf8(&draft.resource).unwrap(),
         r#"{"content":[{"attachment":{"url":"https://trust.example/records/1"}}],"custodian":{"display":"Royal Example"},"resourceType":"DocumentReference","x-unknown":{"a":[2.5],"b":1}}"#
@@ -81,6 +82,7 @@ fn the_published_examples_survive_the_way_in_and_back() {
             id: id.unwrap_or_else(|| "Y05868-new".parse().unwrap()),
             version: 1,
             issued: Timestamp(1_764_000_000_000),
+            listed: true,
             effect: crate::core::local::Effect::Created,
         };
         let mut back = written_resource(&written, &draft).unwrap();
@@ -91,6 +93,27 @@ fn the_published_examples_survive_the_way_in_and_back() {
         assert_eq!(back, expected);
         assert!(!String::from_utf8_lossy(&draft.resource).contains(draft.patient.expose_digits()));
     }
+}
+
+#[test]
+fn the_producers_part_of_meta_is_kept_and_no_more() {
+    let mut resource = minimal();
+    resource["meta"] = json!({
+        "versionId": "99", "lastUpdated": "2020-01-01T00:00:00Z", "source": "urn:x",
+        "profile": ["https://example.org/profile"],
+        "security": [{"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "R"}],
+        "tag": [{"system": LISTING_SYSTEM, "code": LISTED}, {"system": "urn:x", "code": "y"}],
+    });
+    let (_, draft) = draft(resource.clone()).unwrap();
+    assert_eq!(draft.listed, Some(true));
+    let back = to_resource(&found(&draft.resource), None).unwrap();
+    let mut expected = resource["meta"].clone();
+    expected["versionId"] = "7".into();
+    expected["lastUpdated"] = back["meta"]["lastUpdated"].clone();
+    expected.as_object_mut().unwrap().remove("source");
+    expected["tag"] =
+        json!([{"system": "urn:x", "code": "y"}, {"system": LISTING_SYSTEM, "code": UNLISTED}]);
+    assert_eq!(back["meta"], expected);
 }
 
 #[test]
@@ -129,6 +152,14 @@ fn what_a_pointer_must_have_is_asked_for_by_name() {
         ("/meta", json!({"tag": {}}), "meta.tag"),
         ("/meta", json!({"tag": ["unlisted"]}), "meta.tag"),
         ("/meta", json!({"tag": [{"system": LISTING_SYSTEM, "code": "Unlisted"}]}), "meta.tag"),
+        (
+            "/meta",
+            json!({"tag": [
+                {"system": LISTING_SYSTEM, "code": UNLISTED},
+                {"system": LISTING_SYSTEM, "code": LISTED}
+            ]}),
+            "meta.tag",
+        ),
         ("/content", json!([]), "content"),
         ("/content/0/attachment", json!("x"), "content[0].attachment"),
         ("/content/0/attachment/url", json!(" "), "content[0].attachment.url"),
@@ -200,7 +231,7 @@ fn what_the_network_states_overrides_what_the_holder_smuggled_in() {
     let hostile = json!({
         "resourceType": "DocumentReference",
         "id": "RX2-other",
-        "meta": {"versionId": "99", "tag": [{"system": "x"}]},
+        "meta": {"versionId": "99", "tag": [{"system": LISTING_SYSTEM, "code": LISTED}]},
         "status": "current",
         "_status": {"id": "x"},
         "implicitRules": "urn:x",

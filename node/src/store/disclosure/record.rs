@@ -5,8 +5,8 @@ use signpost_protocol::Timestamp;
 
 use crate::store::StoreError;
 
-/// Bytes of a request id in hexadecimal: 16 bytes make 32; room for a longer kind.
-pub const REQUEST_BYTES_MAX: usize = 64;
+/// Bytes of a request id in hexadecimal (16 bytes).
+pub const REQUEST_BYTES_MAX: usize = 32;
 /// Bytes of an ODS code (see `signpost_protocol::limits::ODS_CODE_CHARS_MAX`).
 pub const ODS_BYTES_MAX: usize = signpost_protocol::limits::ODS_CODE_CHARS_MAX;
 /// Organizations asked in one locate: normally 1 to 10; the most-travelled patient has far fewer.
@@ -44,12 +44,17 @@ pub struct DisclosureRecord {
     pub time: Timestamp,
     /// Which side wrote this.
     pub role: DisclosureRole,
-    /// The request id in hexadecimal, the same at both sides; at most [`REQUEST_BYTES_MAX`] bytes.
+    /// The request id in hexadecimal, at most [`REQUEST_BYTES_MAX`] bytes: at a holder that of the ask, at
+    /// the asker that of the whole inquiry.
     pub request: String,
     /// ODS code of the asking organization.
     pub asking: String,
     /// ODS codes of those asked; at most [`ASKED_MAX`].
     pub asked: Vec<String>,
+    /// The request ids of the asks (askers only), in the order of `asked`: each is `request` in
+    /// that holder's record. Further pages have the same id with its last byte counted on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asks: Vec<String>,
     /// Purpose of the request, a code of at most [`TOKEN_BYTES_MAX`] bytes.
     pub purpose: String,
     /// Opaque id of the person asking, at most [`USER_BYTES_MAX`] bytes.
@@ -67,15 +72,17 @@ pub struct DisclosureRecord {
 impl DisclosureRecord {
     /// Checks every bound, so that a line never exceeds what a reader accepts.
     pub(super) fn check(&self) -> Result<(), DisclosureError> {
+        let request = |id: &String| id.len() <= REQUEST_BYTES_MAX;
         let ods = |code: &String| code.len() <= ODS_BYTES_MAX;
         let pointer = |id: &String| id.len() <= POINTER_BYTES_MAX;
         let completeness = self.completeness.as_ref().map_or(0, String::len);
         let bounds = [
             // Beyond the year 9999 RFC 3339 has no form.
             ("time", rfc3339::text(self.time).is_some()),
-            ("request", self.request.len() <= REQUEST_BYTES_MAX),
+            ("request", request(&self.request)),
             ("asking", ods(&self.asking)),
             ("asked", self.asked.len() <= ASKED_MAX && self.asked.iter().all(ods)),
+            ("asks", self.asks.len() <= ASKED_MAX && self.asks.iter().all(request)),
             ("purpose", self.purpose.len() <= TOKEN_BYTES_MAX),
             ("user", self.user.len() <= USER_BYTES_MAX),
             ("user_role", self.user_role.len() <= TOKEN_BYTES_MAX),
@@ -137,6 +144,7 @@ pub(super) mod tests {
             request: "00112233445566778899aabbccddeeff".to_owned(),
             asking: "RJ1".to_owned(),
             asked: vec!["RX898".to_owned()],
+            asks: Vec::new(),
             purpose: "direct-care".to_owned(),
             user: "b3f1".to_owned(),
             user_role: "clinician".to_owned(),
@@ -173,6 +181,7 @@ pub(super) mod tests {
             request: worst(REQUEST_BYTES_MAX),
             asking: worst(ODS_BYTES_MAX),
             asked: vec![worst(ODS_BYTES_MAX); ASKED_MAX],
+            asks: vec![worst(REQUEST_BYTES_MAX); ASKED_MAX],
             purpose: worst(TOKEN_BYTES_MAX),
             user: worst(USER_BYTES_MAX),
             user_role: worst(TOKEN_BYTES_MAX),
@@ -196,6 +205,8 @@ pub(super) mod tests {
         refused(|r| r.asking.push('x'), "asking");
         refused(|r| r.asked.push(String::new()), "asked");
         refused(|r| r.asked[0].push('x'), "asked");
+        refused(|r| r.asks.push(String::new()), "asks");
+        refused(|r| r.asks[0].push('x'), "asks");
         refused(|r| r.purpose.push('x'), "purpose");
         refused(|r| r.user.push('x'), "user");
         refused(|r| r.user_role.push('x'), "user_role");
