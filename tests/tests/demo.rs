@@ -114,9 +114,33 @@ fn the_demonstration_tells_the_truth_and_leaves_nothing_behind() {
     for node in &federation.nodes {
         assert!(!is_running(node.pid), "{} is left behind", node.ods);
     }
+    let federation: FederationFile = read(&place);
+    assert_eq!((&*federation.state, federation.nodes.len()), ("stopped", 0));
     assert!(by_hand.ended().is_none(), "what was started by hand is stopped by hand");
     signal(by_hand.id(), "TERM");
     assert_eq!(by_hand.end().code(), Some(0));
+}
+
+#[test]
+fn a_demonstration_that_is_killed_leaves_no_node_behind() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("demo");
+    let log = root.path().join("demo.log");
+    let mut command = Command::new(PROGRAM);
+    let command = command.args(["demo", "--orgs", "3", "--patients", "20", "--dir"]).arg(&dir);
+    let mut demo = Process::start(command, &log);
+    let place = dir.join("federation.json");
+    until("the demonstration is ready", || {
+        let said = fs::read_to_string(&log).unwrap_or_default();
+        assert!(demo.ended().is_none(), "{said}");
+        place.exists().then_some(())
+    });
+    let federation: FederationFile = read(&place);
+    demo.kill();
+    for node in &federation.nodes {
+        let (_, took) = until("its node has ended", || (!is_running(node.pid)).then_some(()));
+        println!("{} ended {took:.1?} after the demonstration was killed", node.ods);
+    }
 }
 
 fn every_look_up_is_true(federation: &FederationFile, truth: &TruthFile) {
