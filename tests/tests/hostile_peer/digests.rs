@@ -381,3 +381,47 @@ fn a_head_whose_parts_nobody_has_leaves_the_one_before_in_use() {
     assert_eq!(in_use(&network), before);
     assert_doubted(&mut network, HOLDER);
 }
+
+#[test]
+fn two_writers_of_ever_new_heads_do_not_keep_the_others_digests_out() {
+    const LIARS: [usize; 2] = [1, 2];
+    let mut network = network(84);
+    // Whatever the liars' heads name is asked for in vain until the time for it is up.
+    network.meddle(|frame| {
+        let max = limits::DIGESTS_REQUEST_FRAME_BYTES_MAX;
+        match codec::decode("request", frame.bytes, max) {
+            Ok(DigestsRequest::Blob(hash, _))
+                if frame.plane == Some(Plane::Digests) && !frame.is_reply && hash.0[0] == 0 =>
+            {
+                Fate::Drop
+            }
+            _ => Fate::Pass,
+        }
+    });
+    let heads: Vec<_> = LIARS.map(|liar| (liar, head(&mut network, liar))).into();
+    let before = in_use(&network);
+    create(&mut network, HOLDER, patient(2));
+    for round in 1..=60_u8 {
+        for (liar, head) in &heads {
+            let mut head = head.clone();
+            head.version = now(&network).0 + u64::from(round);
+            head.issued = now(&network);
+            head.expires = head.issued.plus(60_000);
+            // Lower than nearly every hash, others every time, and as many as the writer may have fetched.
+            let hash = |part| {
+                let mut hash = [0; 32];
+                (hash[1], hash[2], hash[3]) = (*liar as u8, round, part);
+                ContentHash(hash)
+            };
+            change_filter(&mut head, |filter| {
+                filter.filter = hash(0);
+                filter.changes = Bounded::new(vec![hash(1), hash(2)]).unwrap();
+            });
+            let frame = sign(&network, head, &pointer_key(&network, *liar));
+            assert_eq!(network.gossip(3, ASKER, frame), Verdict::Accept);
+        }
+        network.run_for(1_000);
+    }
+    assert!(in_use(&network) > before, "the honest digest was kept out");
+    assert_eq!(network.locate(ASKER, patient(2)).unwrap().pointers.len(), 1);
+}
