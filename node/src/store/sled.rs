@@ -11,6 +11,8 @@
 //!   (16 entries before it splits) well below that.
 //! - **A lock with a clear error**, and a panic while opening damaged files turned into
 //!   [`StoreError::Damaged`].
+//! - **No half snapshot in the way.** A snapshot that sled did not finish writing, for a kill or a
+//!   full disk, is taken for the newest at the next start, which then fails for ever. It is removed.
 //! - **A loss that shows.** At damaged places of its log sled goes back to an earlier state, or
 //!   passes over a piece in the middle, and says nothing. The [`tally`](super::tally) shows either.
 //!
@@ -83,6 +85,7 @@ impl SledStore {
         create_private_directory(directory)?;
         let lock = lock_directory(directory)?;
         let data = directory.join("data");
+        remove_half_snapshots(&data).map_err(|error| StoreError::from_io(&data, error))?;
         let config = sled::Config::new()
             .path(&data)
             .mode(sled::Mode::LowSpace)
@@ -262,6 +265,20 @@ fn open_database(config: &sled::Config, directory: &Path) -> Result<sled::Db, St
     }
 }
 
+/// Removes what sled left of snapshots that it did not finish. They are found again from the log.
+fn remove_half_snapshots(data: &Path) -> io::Result<()> {
+    if !data.is_dir() {
+        return Ok(());
+    }
+    for entry in data.read_dir()? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().ends_with(".generating") {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// sled reports its own file lock only in words.
 fn is_still_closing(error: &sled::Error) -> bool {
     matches!(error, sled::Error::Io(error) if error.kind() == io::ErrorKind::Other
@@ -378,6 +395,24 @@ mod tests {
         drop(store);
         let store = SledStore::open(directory.path(), CACHE).unwrap();
         assert_eq!((newest(&store), rolled_back(&store)), (Some(300), false));
+    }
+
+    #[test]
+    fn a_half_written_snapshot_is_in_nobodys_way() {
+        let directory = killed(50);
+        let half = directory.path().join("data").join("snap.7FFFFFFFFFFFFFFF.generating");
+        std::fs::write(&half, b"half").unwrap();
+        let store = SledStore::open(directory.path(), CACHE).unwrap();
+        assert_eq!((newest(&store), rolled_back(&store)), (Some(50), false));
+        assert!(!half.exists());
+        drop(store);
+        // A whole one that is damaged is no half one.
+        let snapshot = std::fs::read_dir(directory.path().join("data")).unwrap();
+        let snapshot = snapshot.map(|entry| entry.unwrap().path());
+        let is_snapshot = |path: &PathBuf| path.to_string_lossy().contains("snap.");
+        std::fs::write(snapshot.into_iter().find(is_snapshot).unwrap(), b"damaged").unwrap();
+        let refusal = SledStore::open(directory.path(), CACHE).unwrap_err();
+        assert!(matches!(refusal, StoreError::Damaged { .. }), "{refusal:?}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
@@ -24,7 +24,12 @@ use signpost_tests::{
     processes::{Federation, until},
 };
 
-use crate::{PROGRAM, counts::Counts, ledger::Ledger, writers::Target};
+use crate::{
+    PROGRAM,
+    counts::Counts,
+    ledger::Ledger,
+    writers::{Target, settle},
+};
 
 /// Sets another number of kills.
 const KILLS: &str = "SIGNPOST_TEST_KILLS";
@@ -124,29 +129,12 @@ fn round(
     let odds = (ledger.acknowledged() / SAMPLE).max(1);
     let client = federation.client(victim);
     let audited = ledger.audit(client, victim, counts, || rng.next_u64().is_multiple_of(odds));
-    let took = settle(federation, ledger, victim);
+    let took = settle(federation, ledger, victim, ASKER);
     println!(
         "kill {kill} of node {victim} after {then:.1?} of {singles} writers and {imports} imports: \
          {acknowledged} acknowledged, ready after {ready:.1?}, {audited} looked at, found from \
          afar after {took:.1?}"
     );
-}
-
-/// Makes a record at `holder` and waits until the asker finds it: by then it has the digest that
-/// tells of everything before.
-fn settle(federation: &Federation, ledger: &Ledger, holder: usize) -> Duration {
-    let target = Target::new(federation.node(holder), holder, ledger);
-    let since = Instant::now();
-    let (serial, _) = until("a record is made", || {
-        let serial = target.create(true).expect("the node runs");
-        ledger.is_held(serial).then_some(serial)
-    });
-    let of = patient(ledger.patient_of(serial));
-    let (_, took) = until("the record is found from afar", || {
-        Ledger::shows(&federation.client(ASKER).search(&of), serial).then_some(())
-    });
-    ledger.settle(holder, since);
-    took
 }
 
 /// In peace, every patient's records are found from afar, completely.

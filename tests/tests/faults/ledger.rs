@@ -307,16 +307,16 @@ impl Ledger {
         }
         for (serial, record) in records.iter().filter(|(_, record)| record.patient == of) {
             let first = record.versions.first().map(|(_, created)| *created);
-            let is_due = first.is_some_and(|created| created + within <= began)
+            let age = first.and_then(|created| began.checked_duration_since(created));
+            let is_due = age.is_some_and(|age| age >= within)
                 || record.settled.is_some_and(|settled| settled <= began);
             let may_be_gone = record.deleting.is_some_and(|deleting| deleting <= ended);
             let before = record.versions.iter().filter(|(_, at)| *at <= began).map(|(v, _)| *v);
             let at_least = before.max().unwrap_or(0);
             match found.get(serial) {
                 None if is_complete && is_due && !may_be_gone => faults.push(format!(
-                    "called complete without record {serial} of node {}, acknowledged {:.1?} before",
+                    "called complete without record {serial} of node {}, acknowledged {age:.1?} before",
                     record.holder,
-                    first.map(|created| began.saturating_duration_since(created)),
                 )),
                 Some(_) if record.deleted.is_some_and(|deleted| deleted <= began) => {
                     faults.push(format!("record {serial} is shown and was deleted before"));

@@ -6,15 +6,15 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::Rng as _;
 use serde_json::Value;
 use signpost_tests::{
-    client::{Client, Reply},
-    processes::Node,
+    client::{Client, Reply, patient},
+    processes::{Federation, Node, until},
 };
 
 use crate::ledger::{Doubt, Ledger};
@@ -167,4 +167,26 @@ impl<'a> Target<'a> {
             }
         }
     }
+}
+
+/// Makes a record at `holder` and waits until `asker` finds it: by then it has the digest that
+/// tells of everything before.
+pub(crate) fn settle(
+    federation: &Federation,
+    ledger: &Ledger,
+    holder: usize,
+    asker: usize,
+) -> Duration {
+    let target = Target::new(federation.node(holder), holder, ledger);
+    let since = Instant::now();
+    let (serial, _) = until("a record is made", || {
+        let serial = target.create(true).expect("the node runs");
+        ledger.is_held(serial).then_some(serial)
+    });
+    let of = patient(ledger.patient_of(serial));
+    let (_, took) = until("the record is found from afar", || {
+        Ledger::shows(&federation.client(asker).search(&of), serial).then_some(())
+    });
+    ledger.settle(holder, since);
+    took
 }
