@@ -355,7 +355,7 @@ mod tests {
             let mut batch = Batch::new();
             for end in [b'a', b'z'] {
                 let key = [&[end], &n.to_be_bytes()[..]].concat();
-                batch.put(key, n.to_string().repeat(50).into_bytes()).unwrap();
+                batch.put(key, n.to_string().repeat(3_000).into_bytes()).unwrap();
             }
             batch.put(b"newest", n.to_be_bytes()).unwrap();
             store.apply(&batch).unwrap();
@@ -372,6 +372,8 @@ mod tests {
     }
 
     /// A store that was killed, so to speak: a copy of its files while it is open.
+    ///
+    /// Some 20 KB a batch, so that hundreds of them take several segments.
     fn killed(count: u64) -> tempfile::TempDir {
         let (live, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let store = SledStore::open(live.path(), CACHE).unwrap();

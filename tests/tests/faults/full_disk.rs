@@ -195,6 +195,7 @@ fn fills_up_under_the_command_line(
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert!(!output.status.success(), "{said}");
     assert_says_full(&said, &dir.display().to_string());
+    let acknowledged = number_before(&said, " created");
     assert_stopped(federation, before, &dir.display().to_string());
     make_room(&dir);
     comes_back(federation, ledger, counts);
@@ -202,6 +203,13 @@ fn fills_up_under_the_command_line(
     let output = import(federation);
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert!(output.status.success(), "{said}");
+    counts.acknowledged += u64::from(CLI_LINES);
+    let unchanged = number_before(&said, " unchanged");
+    if unchanged < acknowledged {
+        counts.lost(format!(
+            "{acknowledged} were created by the command line, {unchanged} are there"
+        ));
+    }
     for n in (0..CLI_LINES).step_by(97) {
         let read = federation.client(NODE).read(&id(n));
         if (read.status, read.etag.as_str()) != (200, "W/\"1\"") {
@@ -209,6 +217,13 @@ fn fills_up_under_the_command_line(
         }
     }
     println!("the command line says the same; imported again: {}", said.trim());
+}
+
+/// The number in front of a word of a summary.
+fn number_before(text: &str, word: &str) -> u64 {
+    let before = text.split(word).next().unwrap_or_default();
+    let number = before.rsplit(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+    number.parse().unwrap_or_else(|_| panic!("no number before {word} in {text}"))
 }
 
 fn is_full_at_the_start(federation: &mut Federation, ledger: &Ledger, counts: &mut Counts) {
