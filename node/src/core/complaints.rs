@@ -11,8 +11,11 @@ const LINES_MAX: u64 = 10;
 /// Milliseconds.
 const SPAN: u64 = 60_000;
 
-/// What was complained of lately, by peer. Only members are ever complained of, so there are at most
-/// as many entries as members have keys.
+/// In whose name all strangers are complained of: there can be any number of them.
+pub(super) const ALL_STRANGERS: PublicKey = PublicKey([0; 32]);
+
+/// What was complained of lately, by peer. Members have a name each, of which there are as many as
+/// they have keys; strangers share one.
 #[derive(Debug, Default)]
 pub(super) struct Complaints(BTreeMap<PublicKey, Span>);
 
