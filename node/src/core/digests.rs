@@ -216,11 +216,12 @@ impl Core {
         }
         let entry = self.digests.table.entry((head.organization, head.node)).or_default();
         if let Some(known) = entry.newest() {
-            if head.version == known.version && head.hash() != known.hash() {
-                if self.complaints.may_log(&source, uptime) {
-                    warn!(?source, ods = %label, version = head.version,
-                        "two digest heads have the same version");
-                }
+            if head.version == known.version
+                && head.hash() != known.hash()
+                && self.complaints.may_log(&source, uptime)
+            {
+                warn!(?source, ods = %label, version = head.version,
+                    "two digest heads have the same version");
             }
             if head.version <= known.version {
                 debug!(ods = %label, version = head.version, "a digest head is not newer");

@@ -207,7 +207,7 @@ async fn stranger(
                 request(victim.key, token, plane, vec![0x81, 0x00])
             }
         };
-        if n % 3 == 0 {
+        if n.is_multiple_of(3) {
             seen.connections.fetch_add(1, Ordering::Relaxed);
         }
         handle.send(command).await.unwrap();
