@@ -16,6 +16,7 @@ mod committer;
 #[cfg(test)]
 mod conformance;
 mod disclosure;
+mod engine;
 mod files;
 mod mark;
 mod memory;
