@@ -15,7 +15,10 @@
 //!   lacking what came later, exactly as after a back-up, until its admin confirms.
 //!
 //! The price: for each row written, a look at the row that it replaces and two SHA-256; one small
-//! row more in each batch; no further wait for the disk. At a start, one pass over the store.
+//! row more in each batch; no further wait for the disk. At a start, one pass over the store. (In an
+//! unoptimized build on a busy machine: a batch of three rows takes 0.39 ms instead of 0.29, a row
+//! takes 5 µs at the start, so a million pointers some ten seconds.)
+//!
 //! The alternatives were weighed: a journal of all batches would let lost ones be done again, but
 //! writes everything twice and must itself be synced; a bare count of batches notices a lost end but
 //! no hole; checking the engine's files byte by byte would tie us to their format.
