@@ -17,7 +17,7 @@ use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 use rand_core::Rng as _;
 use signpost_protocol::roster::Parameters;
 use signpost_tests::{
-    client::patient,
+    client::{patient, record},
     processes::{Federation, until},
 };
 
@@ -25,6 +25,7 @@ use crate::{
     PROGRAM,
     counts::Counts,
     ledger::Ledger,
+    restored::confirm,
     writers::{Target, settle},
 };
 
@@ -88,6 +89,9 @@ pub(crate) fn run(counts: &mut Counts, rng: &mut ChaCha20Rng) {
         counts.faults += 1;
         let fate = fate(&mut federation, &ledger, counts, rng, &text, &name);
         println!("{text}: {fate:?}");
+        if name.starts_with("store/data") && fate == Fate::NamedIncomplete {
+            goes_on_until_confirmed(&mut federation, counts);
+        }
         federation.kill(NODE);
         if fate != Fate::Refused {
             // It has issued heads: to the others its sound copy would now be a back-up.
@@ -99,7 +103,7 @@ pub(crate) fn run(counts: &mut Counts, rng: &mut ChaCha20Rng) {
     let dir = federation.node(NODE).dir.clone();
     copy(&sound, &dir);
     assert_eq!(fate(&mut federation, &ledger, counts, rng, "nothing", ""), Fate::Intact);
-    counts.acknowledged = ledger.acknowledged();
+    counts.acknowledged += ledger.acknowledged();
 
     let count = |part: &str, fate: &Fate| {
         fates.iter().filter(|(name, found)| name.contains(part) && found == fate).count()
@@ -295,22 +299,47 @@ fn fate(
         return Fate::Refused;
     }
     await_recalled(federation);
-    let patients = ledger.patients();
     for at in [NODE, ASKER] {
         look_up(federation, ledger, counts, at, harm);
     }
-    let restored = |at: usize| {
-        let reply = federation.client(at).search(&patient(patients[0]));
-        reply.cause("restored", &federation.node(NODE).ods).is_some()
-    };
-    if restored(NODE) {
-        until("the asker says so too", || restored(ASKER).then_some(()));
+    if is_restored(federation, NODE) {
+        until("the asker says so too", || is_restored(federation, ASKER).then_some(()));
         return Fate::NamedIncomplete;
     }
     // Nothing is missing, so everything must be there.
     ledger
         .audit(federation.client(NODE), NODE, counts, || rng.next_u64().is_multiple_of(AUDIT_ODDS));
     Fate::Intact
+}
+
+fn is_restored(federation: &Federation, at: usize) -> bool {
+    let reply = federation.client(at).search(&patient(1));
+    reply.cause("restored", &federation.node(NODE).ods).is_some()
+}
+
+/// A node whose store lost its end takes writes that survive a kill, is named for as long as nobody
+/// has confirmed, restarts or not, and then no more.
+fn goes_on_until_confirmed(federation: &mut Federation, counts: &mut Counts) {
+    let (ods, dir) = (federation.node(NODE).ods.clone(), federation.node(NODE).dir.clone());
+    let new = record(&ods, &patient(499_000), "https://records.example/new");
+    let id = federation.client(NODE).created(&new);
+    counts.acknowledged += 1;
+    for confirmed in [false, true] {
+        if confirmed {
+            confirm(&dir);
+            let nobody = || !is_restored(federation, NODE) && !is_restored(federation, ASKER);
+            until("nobody names it any more", || nobody().then_some(()));
+        }
+        federation.kill(NODE);
+        federation.start(NODE);
+        federation.await_ready(NODE);
+        await_recalled(federation);
+        assert_eq!(is_restored(federation, NODE), !confirmed, "confirmed: {confirmed}");
+        let read = federation.client(NODE).read(&id);
+        if read.status != 200 {
+            counts.lost(format!("{id}, written after a loss: {}", read.body));
+        }
+    }
 }
 
 /// Waits until the peers have told the node what they know of it.

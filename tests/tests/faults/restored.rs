@@ -177,7 +177,8 @@ fn named_restored_everywhere(
     }
 }
 
-fn confirm(dir: &Path) {
+/// Confirms, as an admin does, that everything was sent again.
+pub(crate) fn confirm(dir: &Path) {
     until("the node takes the confirmation", || {
         let mut confirm = Command::new(PROGRAM);
         confirm.arg("confirm-restored").arg("--dir").arg(dir);
