@@ -11,7 +11,9 @@ use signpost_protocol::{IdentifierSystem, PatientIdentifier};
 
 /// Longer than any request may take at a node; then the node is at fault.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// Where the pointers are.
 const RESOURCE: &str = "/fhir/R4/DocumentReference";
+const FHIR_JSON: (&str, &str) = ("Content-Type", "application/fhir+json");
 /// Time for a look-up, in milliseconds: a loaded machine must not make a result partial.
 const DEADLINE: (&str, &str) = ("Signpost-Deadline", "20000");
 
@@ -128,8 +130,11 @@ impl Client {
     }
 
     fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
-        self.send(method, path, headers, body)
-            .unwrap_or_else(|error| panic!("{method} at {}: no reply: {error}", self.base))
+        self.replied(self.send(method, path, headers, body))
+    }
+
+    fn replied(&self, reply: Result<Reply, ureq::Error>) -> Reply {
+        reply.unwrap_or_else(|error| panic!("{}: no reply: {error}", self.base))
     }
 
     /// Makes a pointer.
@@ -138,8 +143,40 @@ impl Client {
     /// As all requests below: when the node does not reply.
     #[must_use]
     pub fn create(&self, resource: &Value) -> Reply {
-        let body = resource.to_string();
-        self.ask("POST", RESOURCE, &[("Content-Type", "application/fhir+json")], body.as_bytes())
+        self.replied(self.try_create(resource))
+    }
+
+    /// Makes a pointer.
+    ///
+    /// # Errors
+    /// As [`Client::send`], like the next two.
+    pub fn try_create(&self, resource: &Value) -> Result<Reply, ureq::Error> {
+        self.send("POST", RESOURCE, &[FHIR_JSON], resource.to_string().as_bytes())
+    }
+
+    /// Changes a pointer; `version` is what the producer saw.
+    ///
+    /// # Errors
+    /// See above.
+    pub fn try_put(
+        &self,
+        id: &str,
+        resource: &Value,
+        version: Option<&str>,
+    ) -> Result<Reply, ureq::Error> {
+        let mut resource = resource.clone();
+        resource["id"] = id.into();
+        let mut headers = vec![FHIR_JSON];
+        headers.extend(version.map(|version| ("If-Match", version)));
+        self.send("PUT", &format!("{RESOURCE}/{id}"), &headers, resource.to_string().as_bytes())
+    }
+
+    /// Deletes a pointer.
+    ///
+    /// # Errors
+    /// See above.
+    pub fn try_delete(&self, id: &str) -> Result<Reply, ureq::Error> {
+        self.send("DELETE", &format!("{RESOURCE}/{id}"), &[], b"")
     }
 
     /// Makes a pointer that the node must take; returns its id.
@@ -156,18 +193,13 @@ impl Client {
     /// Changes a pointer; `version` is what the producer saw.
     #[must_use]
     pub fn put(&self, id: &str, resource: &Value, version: Option<&str>) -> Reply {
-        let mut resource = resource.clone();
-        resource["id"] = id.into();
-        let mut headers = vec![("Content-Type", "application/fhir+json")];
-        headers.extend(version.map(|version| ("If-Match", version)));
-        let body = resource.to_string();
-        self.ask("PUT", &format!("{RESOURCE}/{id}"), &headers, body.as_bytes())
+        self.replied(self.try_put(id, resource, version))
     }
 
     /// Deletes a pointer.
     #[must_use]
     pub fn delete(&self, id: &str) -> Reply {
-        self.ask("DELETE", &format!("{RESOURCE}/{id}"), &[], b"")
+        self.replied(self.try_delete(id))
     }
 
     /// Reads a pointer, whoever holds it.
@@ -217,11 +249,16 @@ impl Reply {
             .filter(move |resource| resource["resourceType"] == wanted)
     }
 
+    /// The pointers in a searchset, as resources.
+    pub fn pointers(&self) -> impl Iterator<Item = &Value> {
+        self.resources("DocumentReference")
+    }
+
     /// The pointers in a searchset, with the ODS code of each one's custodian.
     #[must_use]
     pub fn found(&self) -> BTreeSet<(String, String)> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        self.resources("DocumentReference")
+        self.pointers()
             .map(|resource| {
                 let custodian = &resource["custodian"]["identifier"]["value"];
                 (text(custodian), text(&resource["id"]))

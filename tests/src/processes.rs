@@ -285,6 +285,12 @@ impl Federation {
         self.nodes[n].process = None;
     }
 
+    /// Whether a node was started and not stopped; it may have ended by itself.
+    #[must_use]
+    pub fn is_running(&self, n: usize) -> bool {
+        self.nodes[n].process.is_some()
+    }
+
     /// Waits until a node says that it is ready; returns how long that took.
     ///
     /// # Panics
@@ -304,8 +310,7 @@ impl Federation {
     /// # Panics
     /// When one ends, or it takes too long.
     pub fn await_fresh(&mut self) {
-        let running: Vec<_> =
-            (0..self.nodes.len()).filter(|n| self.nodes[*n].process.is_some()).collect();
+        let running: Vec<_> = (0..self.nodes.len()).filter(|n| self.is_running(*n)).collect();
         let codes: Vec<_> = running.iter().map(|n| self.nodes[*n].ods.clone()).collect();
         for n in running {
             self.await_ready(n);

@@ -86,9 +86,10 @@ impl ApiError {
         &self.0.diagnostics
     }
 
-    /// Whether the same request may well succeed later.
+    /// Whether the same request may well succeed a moment later. Not after a failure of the disk:
+    /// somebody must mend that first, and the node stops.
     pub(super) fn is_worth_repeating(&self) -> bool {
-        self.0.status.is_server_error()
+        self.0.status.is_server_error() && self.0.code != IssueCode::NoStore
     }
 
     fn issue(&self) -> Issue {

@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -23,6 +24,10 @@ use crate::{
 
 /// Exit code after a second Ctrl-C: 128 and the number of SIGINT, as shells have it.
 const INTERRUPTED: i32 = 130;
+
+/// How long a node that cannot go on takes to tell those who wait: replies are short, and a client
+/// that does not read must not keep its supervisor from starting it again.
+const FAREWELL_MAX: Duration = Duration::from_secs(5);
 
 /// Arguments of `signpost run`.
 #[derive(Debug, clap::Args)]
@@ -65,6 +70,8 @@ async fn serve(options: NodeOptions, args: &Args, json: bool) -> anyhow::Result<
     let input_closed = input_closed(args.stop_with_stdin);
     let reason = tokio::select! {
         stopped = node.stopped() => {
+            // Those who wait for a reply are still told; then this says why the node stopped.
+            let _ = tokio::time::timeout(FAREWELL_MAX, node.shutdown()).await;
             stopped?;
             return Ok(ExitCode::SUCCESS);
         }

@@ -107,7 +107,9 @@ impl Core {
         }
         match codec::decode("digests request", frame, limits::DIGESTS_REQUEST_FRAME_BYTES_MAX) {
             Err(error) => {
-                warn!(?peer, %error, "refused a digests request");
+                if self.complaints.may_log(&peer, turn.now.uptime) {
+                    warn!(?peer, %error, "refused a digests request");
+                }
                 turn.act(Action::Refuse { id });
             }
             Ok(DigestsRequest::Compare(theirs)) => {

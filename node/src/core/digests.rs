@@ -194,17 +194,21 @@ impl Core {
         bytes: &[u8],
         source: PublicKey,
     ) -> Verdict {
-        let now = turn.now.unix;
+        let Now { unix: now, uptime } = turn.now;
         let head = match self.roster.verify::<DigestHead>(bytes, ValidAt::Now(now)) {
             Ok(head) => head,
             Err(error) => {
-                warn!(?source, %error, "refused a digest head");
+                if self.complaints.may_log(&source, uptime) {
+                    warn!(?source, %error, "refused a digest head");
+                }
                 return Verdict::Reject;
             }
         };
         let label = self.label(&head.organization).0;
         if self.roster.node_of_key(&head.key_id()) != Some(head.node) {
-            warn!(?source, ods = %label, "refused a digest head: its key is of another node");
+            if self.complaints.may_log(&source, uptime) {
+                warn!(?source, ods = %label, "refused a digest head: its key is of another node");
+            }
             return Verdict::Reject;
         }
         if head.node == self.me.node {
@@ -212,8 +216,12 @@ impl Core {
         }
         let entry = self.digests.table.entry((head.organization, head.node)).or_default();
         if let Some(known) = entry.newest() {
-            if head.version == known.version && head.hash() != known.hash() {
-                warn!(ods = %label, version = head.version, "two digest heads have the same version");
+            if head.version == known.version
+                && head.hash() != known.hash()
+                && self.complaints.may_log(&source, uptime)
+            {
+                warn!(?source, ods = %label, version = head.version,
+                    "two digest heads have the same version");
             }
             if head.version <= known.version {
                 debug!(ods = %label, version = head.version, "a digest head is not newer");
@@ -227,18 +235,24 @@ impl Core {
         entry.has_lost =
             head.restored_as_of.is_none() && head.life.is_some_and(|life| life.has_lost(known));
         if entry.has_lost {
-            warn!(
-                ods = %label, ours = known, theirs = head.version,
-                "a node has lost what its last digest stands for and does not know yet"
-            );
+            if self.complaints.may_log(&source, uptime) {
+                warn!(
+                    ods = %label, ours = known, theirs = head.version,
+                    "a node has lost what its last digest stands for and does not know yet"
+                );
+            }
             return Verdict::Ignore;
         }
         if head.issued > now.plus(self.roster.parameters().clock_skew_max) {
-            warn!(ods = %label, "ignored a digest head from the future: compare clocks");
+            if self.complaints.may_log(&source, uptime) {
+                warn!(?source, ods = %label, "ignored a digest head from the future: compare clocks");
+            }
             return Verdict::Ignore;
         }
         if let Some(fault) = head.filters.iter().find_map(|filter| self.fault_of(&head, filter)) {
-            warn!(?source, ods = %label, version = head.version, fault, "refused a digest head");
+            if self.complaints.may_log(&source, uptime) {
+                warn!(?source, ods = %label, version = head.version, fault, "refused a digest head");
+            }
             return Verdict::Reject;
         }
         self.accept_head(turn, head, source);

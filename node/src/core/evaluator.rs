@@ -11,7 +11,7 @@ use signpost_protocol::{
 };
 use tracing::{debug, error, warn};
 
-use super::{Core, Turn};
+use super::{Core, Now, Turn};
 use crate::network::InboundId;
 
 /// Elements evaluated for one organization in a second: a quarter of a core, at 50 µs each.
@@ -86,7 +86,7 @@ impl Core {
         frame: &[u8],
     ) -> Result<Verified<EvaluateAnswer>, RefusalCode> {
         let now = turn.now.unix;
-        let request = self.verify_request::<EvaluateRequest>(frame, peer, now)?;
+        let request = self.verify_request::<EvaluateRequest>(turn, frame, peer)?;
         let set = self.roster.evaluators();
         let (key_epoch, share_epoch) = (set.key_epoch, set.share_epoch);
         if self.asking().organization != request.asked || self.me.share.is_none() {
@@ -104,7 +104,9 @@ impl Core {
         let share = self.me.share.as_ref().ok_or(RefusalCode::NotServed)?;
         let blinded: Vec<[u8; 32]> = request.blinded.iter().map(|element| **element).collect();
         let evaluation = share.evaluate(&blinded, &mut self.rng).map_err(|error| {
-            warn!(?peer, %error, "refused blinded elements");
+            if self.complaints.may_log(peer, turn.now.uptime) {
+                warn!(?peer, %error, "refused blinded elements");
+            }
             RefusalCode::Malformed
         })?;
         let evaluated = evaluation.elements.into_iter().map(Into::into).collect();
@@ -127,14 +129,17 @@ impl Core {
     /// Checks a signed request: by a member's transport key, and by the very key that the peer
     /// proved to hold when it connected, so that nobody can pass on another's request.
     pub(super) fn verify_request<B: signpost_protocol::statement::Body>(
-        &self,
+        &mut self,
+        turn: &Turn<'_>,
         frame: &[u8],
         peer: &PublicKey,
-        now: signpost_protocol::Timestamp,
     ) -> Result<Verified<B>, RefusalCode> {
         use signpost_keys::VerifyError;
-        let request = self.roster.verify::<B>(frame, ValidAt::Now(now)).map_err(|error| {
-            warn!(?peer, %error, "refused a request");
+        let Now { unix, uptime } = turn.now;
+        let request = self.roster.verify::<B>(frame, ValidAt::Now(unix)).map_err(|error| {
+            if self.complaints.may_log(peer, uptime) {
+                warn!(?peer, %error, "refused a request");
+            }
             match error {
                 VerifyError::Decode(_) => RefusalCode::Malformed,
                 VerifyError::NotAdmitted | VerifyError::UnknownKey => RefusalCode::NotAdmitted,
@@ -142,7 +147,9 @@ impl Core {
             }
         })?;
         if request.key_id() != peer.key_id() {
-            warn!(?peer, "refused a request that another peer signed");
+            if self.complaints.may_log(peer, uptime) {
+                warn!(?peer, "refused a request that another peer signed");
+            }
             return Err(RefusalCode::BadSignature);
         }
         Ok(request)

@@ -59,7 +59,7 @@ impl Core {
         frame: &[u8],
     ) -> Result<(Verified<Answer>, DisclosureRecord), RefusalCode> {
         let now = turn.now.unix;
-        let ask = self.verify_request::<Ask>(frame, peer, now)?;
+        let ask = self.verify_request::<Ask>(turn, frame, peer)?;
         if self.served(&ask.asked).is_none() {
             return Err(RefusalCode::NotServed);
         }

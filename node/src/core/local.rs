@@ -279,7 +279,7 @@ pub enum WriteError {
     /// The node has too much to do.
     #[error("the node is too busy: {0}")]
     Busy(&'static str),
-    /// The store failed: the pointer is not held.
+    /// The store failed: what the node holds after its restart may be the old or the new.
     #[error("the pointer could not be stored: {0}")]
     Storage(String),
 }
@@ -396,4 +396,22 @@ pub enum LocalReply {
     ConfirmRestored(Confirmation),
     /// To [`LocalRequest::Status`].
     Status(Box<StatusReport>),
+}
+
+impl LocalReply {
+    /// Says why the store failed, where the reply says that it did.
+    pub(crate) fn explain(&mut self, fault: &str) {
+        match self {
+            Self::Locate(Err(LocateError::Storage(reason)))
+            | Self::Read(Err(ReadError::Storage(reason))) => fault.clone_into(reason),
+            Self::Write(results) => {
+                for result in results {
+                    if let Err(WriteError::Storage(reason)) = result {
+                        fault.clone_into(reason);
+                    }
+                }
+            }
+            Self::Locate(_) | Self::Read(_) | Self::ConfirmRestored(_) | Self::Status(_) => {}
+        }
+    }
 }

@@ -17,12 +17,14 @@
 //! | `digests`, `fetch` | which digests of others to believe, and how their parts are fetched |
 //! | `catch_up` | what to compare with whom |
 //! | `peers` | to whom to be connected, and whose clock to trust |
+//! | `complaints` | how much is logged about one peer |
 
 mod advertise;
 mod answers;
 mod blinder;
 mod cache;
 mod catch_up;
+mod complaints;
 pub mod completeness;
 mod digests;
 mod evaluator;
@@ -57,9 +59,9 @@ use self::local::{
     LocalReply, LocalRequest, LocateError, ReadError, WRITES_PER_REQUEST_MAX, WriteError,
 };
 use self::{
-    advertise::WriteJob, blinder::BlindingJob, cache::LocatorCache, digests::Digests,
-    fetch::Fetches, inquiry::Inquiry, own_digest::OwnDigest, peers::Peers, replay::ReplayGuard,
-    restored::Recall,
+    advertise::WriteJob, blinder::BlindingJob, cache::LocatorCache, complaints::Complaints,
+    digests::Digests, fetch::Fetches, inquiry::Inquiry, own_digest::OwnDigest, peers::Peers,
+    replay::ReplayGuard, restored::Recall,
 };
 pub use self::{
     event::{Action, Event, NewFilter, Now, Persist, Ticket},
@@ -154,6 +156,7 @@ pub struct Core {
     rng: ChaCha20Rng,
     cache: LocatorCache,
     replays: ReplayGuard,
+    complaints: Complaints,
     peers: Peers,
     digests: Digests,
     fetches: Fetches,
@@ -196,6 +199,7 @@ impl Core {
             rng: ChaCha20Rng::from_seed(seed),
             cache: LocatorCache::default(),
             replays: ReplayGuard::default(),
+            complaints: Complaints::default(),
             peers: Peers::default(),
             digests: Digests::default(),
             fetches: Fetches::default(),

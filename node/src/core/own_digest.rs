@@ -191,7 +191,9 @@ impl OwnDigest {
 impl Core {
     pub(super) fn load_own_digests(&mut self, turn: &mut Turn<'_>) -> Result<(), rows::RowError> {
         self.start_recall();
+        let rolled_back = rows::rolled_back(turn.store)?;
         for own in self.own.values_mut() {
+            own.past.rolled_back(rolled_back);
             let Some(row) = OwnHeadRow::read(turn.store, &own.organization)? else {
                 own.want_build();
                 continue;

@@ -11,7 +11,7 @@ use signpost_protocol::{
 };
 use tracing::{debug, info, warn};
 
-use super::{Core, Outstanding, Turn, event::Action};
+use super::{Core, Outstanding, Turn, complaints::ALL_STRANGERS, event::Action};
 use crate::network::{InboundId, Plane, RequestFailure};
 
 /// Connections that a node holds open by itself: gossip needs about six neighbours, and the most
@@ -248,7 +248,8 @@ impl Core {
         } else {
             Regard::Stranger
         };
-        if regard != Regard::Member {
+        let known = if regard == Regard::Stranger { ALL_STRANGERS } else { peer };
+        if regard != Regard::Member && self.complaints.may_log(&known, turn.now.uptime) {
             info!(?peer, ?regard, "told a peer why it is refused");
         }
         turn.reply(id, &HelloAnswer { regard, versions: versions(), now });

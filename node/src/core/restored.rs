@@ -4,7 +4,8 @@
 //! keep its digest heads. So after a start it first learns which of its heads they know. One that
 //! this node issued after what it has stored shows that it came back from a back-up: it goes on
 //! above that version and is named as restored in everybody's results, until its admin confirms
-//! that the producers have sent again what came later.
+//! that the producers have sent again what came later. A store that has lost its last writes says so
+//! itself when it is opened; that counts the same.
 //!
 //! Until somebody has told, this node issues no head and answers no ask: both would say "this is
 //! all" without knowing. That takes a round trip where peers are well.
@@ -24,7 +25,10 @@ use super::{
     event::Action,
     local::{Confirmation, LocalReply},
 };
-use crate::network::Verdict;
+use crate::{
+    network::Verdict,
+    store::{Batch, ROLLED_BACK_KEY},
+};
 
 /// Milliseconds that a node whose peers know less than itself waits for one that knows more: the
 /// members of a network are connected within a second or two of a start. Peers know less when this
@@ -53,7 +57,12 @@ impl Past {
         self.stored = stored.version;
         self.stored_as_of = Some(stored.issued);
         self.floor = stored.version;
-        self.restored_as_of = stored.restored_as_of;
+        self.restored_as_of = self.restored_as_of.into_iter().chain(stored.restored_as_of).min();
+    }
+
+    /// The store itself noticed at its opening that what came after this instant is lost.
+    pub(super) const fn rolled_back(&mut self, as_of: Option<Timestamp>) {
+        self.restored_as_of = as_of;
     }
 
     pub(super) const fn restored_as_of(&self) -> Option<Timestamp> {
@@ -219,9 +228,14 @@ impl Core {
             }
             Confirmation::Done
         };
+        let mut batch = Batch::new();
+        if confirmation == Confirmation::Done {
+            batch.delete(ROLLED_BACK_KEY).expect("one key fits a batch");
+        }
         // After the heads, so that it is told when they are on disk.
         let answer = Action::Answer { ticket, reply: LocalReply::ConfirmRestored(confirmation) };
-        turn.act(Action::Persist(Persist { then: vec![answer], ..Persist::default() }));
+        let (batches, then) = (vec![batch], vec![answer]);
+        turn.act(Action::Persist(Persist { batches, then, ..Persist::default() }));
     }
 }
 

@@ -10,18 +10,19 @@
 //! | `c` organization | number of pointers that are not deleted (u64 BE) |
 //! | `o` organization | [`OwnHeadRow`] |
 //! | `h` organization, node | another node's signed digest head: a cache |
+//! | `r` | the store lost what came after this instant (u64 BE); see [`ROLLED_BACK_KEY`] |
 
 use minicbor::{Decode, Encode};
 use signpost_keys::{StorageKey, Verified, sealing};
 use signpost_protocol::{
-    KeyEpoch, Locator, NodeId, OrganizationId, PatientIdentifier, Pointer, PointerId,
+    KeyEpoch, Locator, NodeId, OrganizationId, PatientIdentifier, Pointer, PointerId, Timestamp,
     codec::{self, ByteString},
     limits,
     patient::IdentifierSystem,
     statement::{Body as _, Envelope},
 };
 
-use crate::store::{Store, StoreError};
+use crate::store::{ROLLED_BACK_KEY, Store, StoreError};
 
 /// Row of the index for a pointer that counts in the digest.
 pub const LISTED: [u8; 1] = [1];
@@ -148,6 +149,16 @@ impl OwnHeadRow {
             .transpose()
             .map_err(|_| RowError::Damaged("digest head"))
     }
+}
+
+/// Since when rows may be missing because the store went back to an earlier state.
+///
+/// # Errors
+/// When the store fails or the row is damaged.
+pub fn rolled_back(store: &dyn Store) -> Result<Option<Timestamp>, RowError> {
+    let Some(bytes) = store.get(ROLLED_BACK_KEY)? else { return Ok(None) };
+    let at = bytes.try_into().map(u64::from_be_bytes);
+    at.map(|at| Some(Timestamp(at))).map_err(|_| RowError::Damaged("note of a loss"))
 }
 
 /// The number of pointers of `organization` that are not deleted.

@@ -64,6 +64,12 @@ impl Blobs {
         Ok(Self { directory: directory.to_owned(), temporary_next: AtomicU64::new(0) })
     }
 
+    /// Where the files are.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Keeps the bytes under their hash. A file of that name is replaced, which repairs it if it
     /// was damaged.
     ///

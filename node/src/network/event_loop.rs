@@ -7,13 +7,10 @@
 //! back. Commands are still taken, so that the core always gets to its next event. A command
 //! yields at most one event at once, and commands wait too when the outbox reaches its hard bound,
 //! which a core that reads an event between any [`OUTBOX_OF_COMMANDS_MAX`] commands never sees.
-//! What waits in the outbox is bounded by kind as well: requests by their slots, gossip by the
-//! pending judgements, responses by the requests under way; comings and goings by the outbox.
+//! What waits in the outbox is bounded by kind as well: requests and gossip for each peer, so that
+//! none can fill it, responses by the requests under way; comings and goings by the outbox.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use futures::StreamExt as _;
 use libp2p::{
@@ -36,6 +33,7 @@ use super::{
     bounded::{Bounded, Full},
     failure::dial_reason,
     gate::GateEvent,
+    outbox::Outbox,
     peers::{peer_id_of, public_key_of},
     plane::Plane,
 };
@@ -56,6 +54,10 @@ const OUTBOUND_PER_PEER_MAX: usize = 96;
 const OUTBOUND_MAX: usize = 2_048;
 /// Gossip messages that wait for the core's judgement, at 4 KiB each at the worst.
 const JUDGEMENTS_MAX: usize = 256;
+/// Gossip messages of one peer that wait for the core: a second's worth of all that England's nodes
+/// send. A peer that passes on more gets the rest ignored; heads that are missed are found when heads
+/// are compared.
+const GOSSIP_PER_PEER_MAX: usize = 32;
 /// How long connections get to close in good order.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 
@@ -75,7 +77,7 @@ struct Judgement {
 /// The task; see the module.
 pub(super) struct EventLoop {
     swarm: Swarm<NodeBehaviour>,
-    outbox: VecDeque<NetworkEvent>,
+    outbox: Outbox,
     topic: IdentTopic,
     tap: Option<FrameTap>,
     inbound: Bounded<InboundId, Inbound>,
@@ -93,7 +95,7 @@ impl EventLoop {
     ) -> Self {
         Self {
             swarm,
-            outbox: VecDeque::new(),
+            outbox: Outbox::default(),
             topic,
             tap,
             inbound: Bounded::new(INBOUND_PER_PEER_MAX, INBOUND_MAX),
@@ -114,7 +116,7 @@ impl EventLoop {
             tokio::select! {
                 room = events.reserve(), if !self.outbox.is_empty() => {
                     let Ok(room) = room else { break };
-                    if let Some(event) = self.outbox.pop_front() {
+                    if let Some(event) = self.outbox.pop() {
                         room.send(event);
                     }
                 }
@@ -152,7 +154,7 @@ impl EventLoop {
     }
 
     fn tell(&mut self, event: NetworkEvent) {
-        self.outbox.push_back(event);
+        self.outbox.push(event);
     }
 
     pub(super) fn set_members(&mut self, members: Vec<Member>) {
@@ -447,6 +449,9 @@ impl EventLoop {
         let via =
             public_key_of(&propagation_source).filter(|_| self.is_member(&propagation_source));
         let Some(via) = via else { return self.report(&judgement, Verdict::Ignore) };
+        if self.outbox.gossip_of(&via) >= GOSSIP_PER_PEER_MAX {
+            return self.report(&judgement, Verdict::Ignore);
+        }
         let Some(from) = message.source.as_ref().and_then(public_key_of) else {
             return self.report(&judgement, Verdict::Reject);
         };

@@ -19,6 +19,7 @@ mod failure;
 mod frame;
 mod gate;
 mod messages;
+mod outbox;
 mod peers;
 mod plane;
 #[cfg(test)]
@@ -44,8 +45,9 @@ pub use self::{
 
 /// Commands on their way to the network's task, which takes them faster than any core sends them.
 const COMMANDS_MAX: usize = 256;
-/// Events on their way to the core; the task keeps those that find no room, see its module.
-const EVENTS_MAX: usize = 256;
+/// Events on their way to the core, in the order of their coming; the task keeps those that find no
+/// room and hands them on peer by peer, so this is short: what is in it stands before everybody else.
+const EVENTS_MAX: usize = 8;
 
 /// A node that may connect as a member.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -19,7 +19,7 @@ use crate::{
     digests::Blobs,
     handle::LocalCall,
     network::NetworkEvent,
-    store::{Committer, DisclosureError, DisclosureLog, Store},
+    store::{Committer, DisclosureError, DisclosureLog, Store, StoreError},
 };
 
 /// Jobs that wait while pieces of blobs are still served: own work comes first.
@@ -155,7 +155,8 @@ impl Driver {
                 Action::KeepBlob(bytes) => {
                     // Small, and on disk before the head that names it can leave.
                     if let Err(error) = self.blobs.put(&bytes) {
-                        return self.fail(format!("a change list could not be kept: {error}"));
+                        let error = StoreError::from_io(self.blobs.directory(), error);
+                        return self.fail(error.to_string());
                     }
                 }
                 Action::LoadBlob(hash) => self.blobs_waiting.push_back(BlobJob::Load(hash)),
@@ -186,9 +187,11 @@ impl Driver {
     async fn persist(&mut self, persist: Persist) {
         let Persist { batches, disclosure, then, otherwise } = persist;
         if let Err(fault) = self.apply(&batches, disclosure) {
-            for action in otherwise {
-                self.outgoing.send(action).await;
-            }
+            let text = match &fault {
+                Fault::Record(error) => error.to_string(),
+                Fault::Disk(error) => error.clone(),
+            };
+            self.outgoing.send_instead(otherwise, &text).await;
             return match fault {
                 Fault::Record(error) => error!(%error, "a disclosure could not be recorded"),
                 Fault::Disk(fault) => self.fail(fault),

@@ -176,7 +176,9 @@ impl Node {
             None => open_store(&dir, &config)?,
         };
         let disclosures = Arc::new(DisclosureLog::open(dir.join("disclosures"))?);
-        let blobs = Arc::new(Blobs::open(&dir.join("digests"))?);
+        let digests = dir.join("digests");
+        let blobs = Blobs::open(&digests).map_err(|error| StoreError::from_io(&digests, error))?;
+        let blobs = Arc::new(blobs);
         let address = config.api.listen;
         let listener = TcpListener::bind(address)
             .await
@@ -208,16 +210,20 @@ impl Node {
                 },
                 move |outcome: crate::store::Outcome<Continuation>| {
                     let Continuation { then, otherwise } = outcome.item;
-                    let actions = match outcome.result {
-                        Ok(()) => then,
-                        Err(error) => {
-                            fault.send_replace(Some(error.to_string()));
-                            otherwise
+                    futures::executor::block_on(async {
+                        match outcome.result {
+                            Ok(()) => {
+                                for action in then {
+                                    outgoing.send(action).await;
+                                }
+                            }
+                            Err(error) => {
+                                let error = error.to_string();
+                                outgoing.send_instead(otherwise, &error).await;
+                                fault.send_replace(Some(error));
+                            }
                         }
-                    };
-                    for action in actions {
-                        futures::executor::block_on(outgoing.send(action));
-                    }
+                    });
                 },
             )?
         };

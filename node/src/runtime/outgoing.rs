@@ -36,6 +36,16 @@ impl Outgoing {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(ticket, reply);
     }
 
+    /// Carries out what is to leave when the disk has failed; local replies say how it failed.
+    pub(super) async fn send_instead(&self, otherwise: Vec<Action>, fault: &str) {
+        for mut action in otherwise {
+            if let Action::Answer { reply, .. } = &mut action {
+                reply.explain(fault);
+            }
+            self.send(action).await;
+        }
+    }
+
     /// Carries out an action that leaves the node; gives back any other.
     pub(super) async fn send(&self, action: Action) -> Option<Action> {
         let command = match action {

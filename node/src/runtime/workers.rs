@@ -16,7 +16,7 @@ use crate::{
     core::{Event, FilterBuild, FilterJob, NewFilter, audit_filter, build_filter},
     digests::Blobs,
     network::{InboundId, NetworkCommand, NetworkHandle},
-    store::Store,
+    store::{Store, StoreError},
 };
 
 /// Jobs on their way to a worker. What finds no room waits with the core's loop, which has at most
@@ -140,7 +140,7 @@ fn build_and_keep(
     blobs: &Blobs,
 ) -> Result<NewFilter, String> {
     let built = build_filter(build, store)?;
-    let failed = |error: std::io::Error| format!("the filter could not be kept on disk: {error}");
+    let failed = |error| told(blobs, error).to_string();
     let hash = blobs.put(&built.bytes).map_err(failed)?;
     let bytes = blobs.map(&hash).map_err(failed)?;
     let bytes = bytes.ok_or("the filter was damaged on disk while it was written")?;
@@ -149,7 +149,7 @@ fn build_and_keep(
 
 fn load(blobs: &Blobs, hash: &ContentHash) -> Option<crate::digests::SharedBytes> {
     blobs.map(hash).unwrap_or_else(|error| {
-        error!(%error, "a part of a digest could not be read");
+        error!(error = %told(blobs, error), "a part of a digest could not be read");
         None
     })
 }
@@ -157,8 +157,15 @@ fn load(blobs: &Blobs, hash: &ContentHash) -> Option<crate::digests::SharedBytes
 fn keep(blobs: &Blobs, bytes: &[u8]) -> Option<ContentHash> {
     blobs
         .put(bytes)
-        .inspect_err(|error| error!(%error, "a part of a digest could not be kept on disk"))
+        .map_err(|error| {
+            error!(error = %told(blobs, error), "a part of a digest could not be kept on disk");
+        })
         .ok()
+}
+
+/// A failure with the directory that it concerns, and what to do.
+fn told(blobs: &Blobs, error: std::io::Error) -> StoreError {
+    StoreError::from_io(blobs.directory(), error)
 }
 
 fn piece(blobs: &Blobs, hash: &ContentHash, offset: u64) -> DigestsAnswer {
@@ -167,7 +174,7 @@ fn piece(blobs: &Blobs, hash: &ContentHash, offset: u64) -> DigestsAnswer {
             bytes.and_then(ByteString::new).map_or(DigestsAnswer::NotFound, DigestsAnswer::Blob)
         }
         Err(error) => {
-            error!(%error, "a part of a digest could not be read");
+            error!(error = %told(blobs, error), "a part of a digest could not be read");
             DigestsAnswer::NotFound
         }
     }

@@ -108,8 +108,13 @@ pub enum SetupError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The passphrase is not usable.
-    #[error("the passphrase cannot be used: {0}")]
-    Passphrase(#[from] PassphraseError),
+    #[error("{}: the passphrase cannot be used: {source}", path.display())]
+    Passphrase {
+        /// The file that should hold it.
+        path: PathBuf,
+        /// Why.
+        source: PassphraseError,
+    },
     /// A keystore's file cannot be had; the cause names it.
     #[error(transparent)]
     KeystoreFile(FileError),
@@ -163,10 +168,16 @@ impl SetupError {
             Self::NoNode { .. } => {
                 "name the node's directory with --dir, or make a node with `signpost init`"
             }
-            Self::Keystore { source: KeystoreError::WrongPassphraseOrDamaged, .. }
-            | Self::Passphrase(_) => {
+            Self::Passphrase { .. } => {
                 "keystore.passphrase_file in signpost.toml names the file with the passphrase"
             }
+            Self::Keystore { source: KeystoreError::WrongPassphraseOrDamaged, .. } => {
+                "keystore.passphrase_file in signpost.toml names the file with the passphrase; if \
+                 that one is right, restore the keystore from a back-up"
+            }
+            Self::Keystore { source: KeystoreError::OutOfMemory { .. }, .. } => return None,
+            Self::Keystore { .. } | Self::Secret { .. } => "restore the keystore from a back-up",
+            Self::Config(_) => "mend the file, or restore it from a back-up",
             Self::Inception { .. } | Self::Roster { .. } | Self::Mismatch { .. } => {
                 "restore the node's directory from a back-up, as a whole"
             }
@@ -245,7 +256,9 @@ pub fn open(dir: &Path) -> Result<Identity, SetupError> {
     let (organization, _) = verify_inception(&inception)
         .map_err(|source| SetupError::Inception { path: dir.join(INCEPTION_FILE), source })?;
 
-    let passphrase = Passphrase::read_file(&dir.join(&config.keystore.passphrase_file))?;
+    let path = dir.join(&config.keystore.passphrase_file);
+    let passphrase =
+        Passphrase::read_file(&path).map_err(|source| SetupError::Passphrase { path, source })?;
     let path = dir.join(KEYS_DIRECTORY).join(NODE_KEYSTORE);
     let keystore = match Keystore::read(&path, &passphrase) {
         Ok(keystore) => keystore,

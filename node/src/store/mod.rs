@@ -16,9 +16,12 @@ mod committer;
 #[cfg(test)]
 mod conformance;
 mod disclosure;
+mod engine;
 mod files;
+mod mark;
 mod memory;
 mod sled;
+mod tally;
 
 use std::{error::Error, io, path::Path, path::PathBuf};
 
@@ -45,6 +48,11 @@ pub const KEY_BYTES_MAX: usize = 256;
 /// storing a page as a separate file, because it never syncs such files; see [`SledStore`].
 /// A signed pointer takes about 1 KiB.
 pub const VALUE_BYTES_MAX: usize = 16 * 1024;
+
+/// Where an engine puts down that it went back to an earlier state by itself: since when something
+/// may be missing, as milliseconds since 1970 (u64 BE). Whoever uses the store removes it once what
+/// is missing was written again.
+pub const ROLLED_BACK_KEY: &[u8] = b"r";
 
 /// Key and value as a scan returns them.
 pub type Row = (Vec<u8>, Vec<u8>);
@@ -254,7 +262,7 @@ pub enum StoreError {
 
 impl StoreError {
     /// Sorts a failure of the system by what can be done about it.
-    fn from_io(path: &Path, source: io::Error) -> Self {
+    pub(crate) fn from_io(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {

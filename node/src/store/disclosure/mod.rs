@@ -13,6 +13,9 @@
 //! named after its first `n`, so names sort in the order of the chain, and old segments may be
 //! archived from the oldest on.
 //!
+//! How many lines were on disk at the last sync stands in a small file of its own, so that whole
+//! lines missing from the end show too.
+//!
 //! The chain shows that a line was altered, removed or inserted, as long as the lines after it were
 //! not rewritten too. Whoever can write the files can rewrite the whole tail; to rule that out,
 //! keep the [`Head`] somewhere else from time to time and compare.
@@ -42,6 +45,7 @@ pub use self::{
 use super::{
     StoreError,
     files::{append_private, create_private_directory, lock_directory, sync_directory},
+    mark::{Found, MARK_FILE, Mark},
 };
 
 /// Bytes after which a new segment begins: some 25,000 disclosures, checked in about 0.1 s.
@@ -51,6 +55,7 @@ pub const SEGMENT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 #[derive(Debug)]
 pub struct DisclosureLog {
     state: Mutex<State>,
+    mark: Mark,
     directory: PathBuf,
     segment_bytes_max: u64,
     _lock: File,
@@ -73,8 +78,9 @@ impl DisclosureLog {
     /// ending in `.torn`, with a warning.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] when the chain is broken elsewhere; [`StoreError::Locked`] when
-    /// another process has the log open; otherwise what the system said.
+    /// [`StoreError::Damaged`] when the chain is broken elsewhere, or ends before a line that was
+    /// once synced; [`StoreError::Locked`] when another process has the log open; otherwise what the
+    /// system said.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, StoreError> {
         Self::open_bounded(directory.as_ref(), SEGMENT_BYTES_MAX)
     }
@@ -107,12 +113,24 @@ impl DisclosureLog {
         let head = head.ok_or_else(|| StoreError::damaged(directory, missing))?;
         let newest = segments.last().map(|(_, path)| path.clone());
         let path = newest.unwrap_or_else(|| directory.join(segment_name(0)));
+        let mark_failed = |error| StoreError::from_io(&directory.join(MARK_FILE), error);
+        let (mark, found) = Mark::open(directory).map_err(mark_failed)?;
+        match found {
+            Found::Reached(lines) if lines > head.next => {
+                let missing = format!("it ends with {} lines, and had {lines}", head.next);
+                return Err(StoreError::damaged(&path, missing));
+            }
+            Found::Unreadable => tracing::warn!(file = %directory.join(MARK_FILE).display(),
+                "the number of disclosures cannot be read: whether some are missing is not known"),
+            Found::Nothing | Found::Reached(_) => {}
+        }
+        mark.begin(head.next).map_err(mark_failed)?;
         let file = Arc::new(append_private().open(path).map_err(io)?);
         sync_directory(directory).map_err(io)?;
         let writer = BufWriter::new(file.clone());
         let state = State { head, file, writer, segment_bytes, failed: false };
         let directory = directory.to_owned();
-        Ok(Self { state: Mutex::new(state), directory, segment_bytes_max, _lock: lock })
+        Ok(Self { state: Mutex::new(state), mark, directory, segment_bytes_max, _lock: lock })
     }
 
     /// Adds a record behind all earlier ones. Durable after the next successful
@@ -149,10 +167,10 @@ impl DisclosureLog {
         let mut state = self.state()?;
         let flushed = state.writer.flush();
         self.note(&mut state, flushed)?;
-        let file = state.file.clone();
+        let (file, lines) = (state.file.clone(), state.head.next);
         // Appending goes on while the disk works.
         drop(state);
-        let synced = file.sync_data();
+        let synced = file.sync_data().and_then(|()| self.mark.raise(lines));
         if synced.is_err() {
             self.note(&mut *self.state()?, synced)?;
         }
@@ -308,6 +326,30 @@ mod tests {
         fs::write(&path, bytes).unwrap();
         let refusal = DisclosureLog::open(directory.path()).unwrap_err();
         assert!(matches!(refusal, StoreError::Damaged { .. }), "{refusal:?}");
+    }
+
+    #[test]
+    fn whole_lines_missing_from_the_end_are_noticed() {
+        let directory = tempfile::tempdir().unwrap();
+        fill(directory.path(), SEGMENT_BYTES_MAX, 3);
+        let path = newest(directory.path());
+        let whole = fs::read_to_string(&path).unwrap();
+        let shorter: String = whole.split_inclusive('\n').take(2).collect();
+        for damaged in [shorter.as_str(), &whole[..whole.len() - 1], ""] {
+            fs::write(&path, damaged).unwrap();
+            for _ in 0..2 {
+                let refusal = DisclosureLog::open(directory.path()).unwrap_err();
+                assert!(matches!(&refusal, StoreError::Damaged { path: p, .. } if *p == path));
+            }
+        }
+        fs::write(&path, &whole).unwrap();
+        assert_eq!(fill(directory.path(), SEGMENT_BYTES_MAX, 1).next, 4);
+        // A log of an earlier version has no such number; from then on it has one.
+        fs::remove_file(directory.path().join(MARK_FILE)).unwrap();
+        fs::write(&path, &whole).unwrap();
+        assert_eq!(fill(directory.path(), SEGMENT_BYTES_MAX, 0).next, 3);
+        fs::write(&path, shorter).unwrap();
+        DisclosureLog::open(directory.path()).unwrap_err();
     }
 
     #[test]
