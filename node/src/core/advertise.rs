@@ -17,8 +17,9 @@ use super::{
     Core, Persist, Served, Ticket, Turn,
     blinder::Waiter,
     event::Action,
-    local::{Draft, Effect, LocalReply, LocateError, NewId, Write, WriteError, Written},
+    local::{Draft, Effect, LocalReply, LocateError, NewId, Put, Write, WriteError, Written},
     rows::{self, PointerRow, RowError},
+    source::Source,
 };
 use crate::store::{Batch, Store};
 
@@ -33,10 +34,10 @@ pub(super) struct WriteJob {
 }
 
 /// A pointer as it is stored now.
-struct Held {
-    pointer: Pointer,
-    patient: PatientIdentifier,
-    statement: Vec<u8>,
+pub(super) struct Held {
+    pub(super) pointer: Pointer,
+    pub(super) patient: PatientIdentifier,
+    row: PointerRow,
 }
 
 impl Core {
@@ -45,7 +46,7 @@ impl Core {
         let mut unknown = BTreeSet::new();
         for write in &writes {
             let (Write::Create { draft, .. }
-            | Write::Put { draft, .. }
+            | Write::Put(Put { draft, .. })
             | Write::Update { draft, .. }) = write
             else {
                 continue;
@@ -77,12 +78,12 @@ impl Core {
         }
         let id = match write {
             Write::Update { id, .. } => Some(id.clone()),
-            Write::Create { id, .. } | Write::Put { id, .. } => match id {
+            Write::Create { id, .. } | Write::Put(Put { id, .. }) => match id {
                 NewId::Given(id) => Some(id.clone()),
                 NewId::FromContent => self.content_id(draft).ok(),
                 NewId::Random => None,
             },
-            Write::Delete { .. } => None,
+            Write::Delete { .. } | Write::Remove { .. } => None,
         };
         let held = id.and_then(|id| self.held(turn.store, &id).ok().flatten());
         match held {
@@ -155,34 +156,32 @@ impl Core {
             Write::Create { id, draft } => {
                 let id = self.new_id(&id, &draft)?;
                 match self.held(overlay, &id).map_err(storage)? {
-                    None => self.write_version(turn, overlay, id, draft, None, blinded),
+                    None => self.write_version(turn, overlay, id, draft, (None, None), blinded),
                     Some(held) if held.is_deleted() => Err(WriteError::Gone(id)),
                     Some(_) => Err(WriteError::Exists(id)),
                 }
             }
-            Write::Put { id, draft } => {
+            Write::Put(Put { id, draft, source }) => {
                 let id = self.new_id(&id, &draft)?;
-                match self.held(overlay, &id).map_err(storage)? {
-                    Some(held) if held.is_deleted() => Err(WriteError::Gone(id)),
-                    held => self.write_version(turn, overlay, id, draft, held, blinded),
+                let held = self.held(overlay, &id).map_err(storage)?;
+                if let Some(held) = &held {
+                    held.admits(&source)?;
                 }
+                self.write_version(turn, overlay, id, draft, (held, Some(source)), blinded)
             }
             Write::Update { id, if_match, draft } => {
                 self.check_prefix(&id, &draft.custodian)?;
                 let held = self.to_change(overlay, &id, if_match)?;
-                self.write_version(turn, overlay, id, draft, Some(held), blinded)
+                let source = held.source().cloned();
+                self.write_version(turn, overlay, id, draft, (Some(held), source), blinded)
             }
-            Write::Delete { id, if_match } => {
-                match self.to_change(overlay, &id, if_match) {
-                    Ok(held) => self.delete(turn, overlay, held).map(|(w, c)| (w, Some(c))),
-                    // Deleting twice is deleting once.
-                    Err(WriteError::Gone(_)) => {
-                        let held = self.held(overlay, &id).map_err(storage)?;
-                        let held = held.ok_or(WriteError::NotFound(id))?;
-                        Ok((held.written(Effect::Unchanged), None))
-                    }
-                    Err(error) => Err(error),
+            Write::Delete { id, if_match } => self.delete(turn, overlay, id, if_match),
+            Write::Remove { id, source } => {
+                let held = self.held(overlay, &id).map_err(storage)?;
+                if held.is_some_and(|held| held.source() != Some(&source)) {
+                    return Err(WriteError::NotOfSource { id, owner: source });
                 }
+                self.delete(turn, overlay, id, None)
             }
         }
     }
@@ -215,16 +214,20 @@ impl Core {
         overlay: &Overlay<'_>,
         id: PointerId,
         draft: Draft,
-        held: Option<Held>,
+        (held, source): (Option<Held>, Option<Source>),
         blinded: &Result<(), LocateError>,
     ) -> Result<(Written, Option<Change>), WriteError> {
         let organization = self.served_of(&draft.custodian)?.organization;
         if let Some(held) = &held {
-            if held.patient != draft.patient {
-                return Err(WriteError::SubjectChanged(id));
-            }
-            if held.says(&draft) {
-                return Ok((held.written(Effect::Unchanged), None));
+            match held.effect_of(&draft)? {
+                Effect::Unchanged if held.source() == source.as_ref() => {
+                    return Ok((held.written(Effect::Unchanged), None));
+                }
+                Effect::Unchanged => {
+                    let change = self.take_over(overlay, held, source)?;
+                    return Ok((held.written(Effect::Unchanged), Some(change)));
+                }
+                _ => {}
             }
         }
         let key_epoch = self.roster.evaluators().key_epoch;
@@ -245,17 +248,60 @@ impl Core {
             issued: turn.now.unix,
             resource: draft.resource,
         };
-        let effect = if held.is_some() { Effect::Updated } else { Effect::Created };
-        let change = self.change(overlay, pointer, &draft.patient, held, effect)?;
+        let effect = match &held {
+            Some(held) if !held.is_deleted() => Effect::Updated,
+            _ => Effect::Created,
+        };
+        let change = self.change(overlay, pointer, &draft.patient, (held, source), effect)?;
         Ok((change.0, Some(change.1)))
+    }
+
+    /// Notes that a pointer is a source's from now on. What the pointer says stays, and so does its
+    /// version.
+    fn take_over(
+        &self,
+        overlay: &Overlay<'_>,
+        held: &Held,
+        source: Option<Source>,
+    ) -> Result<Change, WriteError> {
+        let Pointer { id, organization, .. } = &held.pointer;
+        let row = PointerRow { source, ..held.row.clone() };
+        let bytes = row.encode();
+        let mut batch = Batch::new();
+        let mut put = || {
+            batch.put(rows::pointer_key(id), &*bytes)?;
+            match &row.source {
+                Some(source) => batch.put(rows::source_key(organization, source, id), []),
+                None => Ok(()),
+            }
+        };
+        put().map_err(unfitting)?;
+        Ok(Change {
+            organization: *organization,
+            id: id.clone(),
+            row: bytes,
+            count: overlay.count(organization).map_err(storage)?,
+            batch,
+            advertise: None,
+        })
     }
 
     fn delete(
         &mut self,
         turn: &Turn<'_>,
         overlay: &Overlay<'_>,
-        held: Held,
-    ) -> Result<(Written, Change), WriteError> {
+        id: PointerId,
+        if_match: Option<u64>,
+    ) -> Result<(Written, Option<Change>), WriteError> {
+        let held = match self.to_change(overlay, &id, if_match) {
+            // Deleting twice is deleting once.
+            Err(WriteError::Gone(_)) => {
+                let held = self.held(overlay, &id).map_err(storage)?;
+                let held = held.ok_or(WriteError::NotFound(id))?;
+                return Ok((held.written(Effect::Unchanged), None));
+            }
+            held => held?,
+        };
         let pointer = Pointer {
             version: held.pointer.version + 1,
             state: PointerState::Tombstone,
@@ -263,8 +309,9 @@ impl Core {
             resource: ByteString::default(),
             ..held.pointer.clone()
         };
-        let patient = held.patient;
-        self.change(overlay, pointer, &patient, Some(held), Effect::Deleted)
+        let (patient, source) = (held.patient, held.source().cloned());
+        self.change(overlay, pointer, &patient, (Some(held), source), Effect::Deleted)
+            .map(|(written, change)| (written, Some(change)))
     }
 
     /// Signs a new version and puts everything that moves with it into one batch.
@@ -273,14 +320,14 @@ impl Core {
         overlay: &Overlay<'_>,
         pointer: Pointer,
         patient: &PatientIdentifier,
-        held: Option<Held>,
+        (held, source): (Option<Held>, Option<Source>),
         effect: Effect,
     ) -> Result<(Written, Change), WriteError> {
         let organization = pointer.organization;
         let network = self.roster.network();
         let key = &self.served(&organization).ok_or_else(lost_organization)?.pointer;
         let pointer: Verified<Pointer> = sign(pointer, key, &network);
-        let row = PointerRow::new(&pointer, patient, &self.me.storage, &mut self.rng);
+        let row = PointerRow::new(&pointer, patient, source, &self.me.storage, &mut self.rng);
         let count = overlay.count(&organization).map_err(storage)?;
         let count = match effect {
             Effect::Created => count + 1,
@@ -294,17 +341,15 @@ impl Core {
             effect,
         };
         let row_bytes = row.encode();
-        let batch = batch_of(&pointer, &row_bytes, held.as_ref(), count).map_err(|error| {
-            error!(%error, "a pointer does not fit the store");
-            WriteError::Storage("the pointer is too large for the store".to_owned())
-        })?;
+        let batch =
+            batch_of(&pointer, &row, &row_bytes, held.as_ref(), count).map_err(unfitting)?;
         let advertise =
             (pointer.listed && pointer.state != PointerState::Tombstone).then_some(pointer.locator);
         let id = pointer.id.clone();
         Ok((written, Change { organization, id, row: row_bytes, count, batch, advertise }))
     }
 
-    fn new_id(&mut self, id: &NewId, draft: &Draft) -> Result<PointerId, WriteError> {
+    pub(super) fn new_id(&mut self, id: &NewId, draft: &Draft) -> Result<PointerId, WriteError> {
         let ods = &self.served_of(&draft.custodian)?.ods;
         match id {
             NewId::Given(id) => {
@@ -349,15 +394,46 @@ impl Core {
         })
     }
 
-    fn held(&self, rows: &(impl Rows + ?Sized), id: &PointerId) -> Result<Option<Held>, RowError> {
+    pub(super) fn held(
+        &self,
+        rows: &(impl Rows + ?Sized),
+        id: &PointerId,
+    ) -> Result<Option<Held>, RowError> {
         let Some(row) = rows.row(id)? else { return Ok(None) };
         let patient = row.patient(id, &self.me.storage)?;
         let pointer = row.pointer()?;
-        Ok(Some(Held { pointer, patient, statement: row.statement.into_inner() }))
+        Ok(Some(Held { pointer, patient, row }))
     }
 }
 
 impl Held {
+    /// What a draft under this id would do, if its source may say so.
+    pub(super) fn effect_of(&self, draft: &Draft) -> Result<Effect, WriteError> {
+        if self.patient != draft.patient {
+            return Err(WriteError::SubjectChanged(self.pointer.id.clone()));
+        }
+        Ok(match (self.is_deleted(), self.says(draft)) {
+            (true, _) => Effect::Created,
+            (false, true) => Effect::Unchanged,
+            (false, false) => Effect::Updated,
+        })
+    }
+
+    /// Whether an import from `source` may say what this pointer is.
+    pub(super) fn admits(&self, source: &Source) -> Result<(), WriteError> {
+        let id = self.pointer.id.clone();
+        match (self.is_deleted(), self.source()) {
+            (_, Some(own)) if own == source => Ok(()),
+            (true, _) => Err(WriteError::Gone(id)),
+            (false, None) => Ok(()),
+            (false, Some(own)) => Err(WriteError::OtherSource { id, owner: own.clone() }),
+        }
+    }
+
+    fn source(&self) -> Option<&Source> {
+        self.row.source.as_ref()
+    }
+
     fn is_deleted(&self) -> bool {
         self.pointer.state == PointerState::Tombstone
     }
@@ -392,7 +468,7 @@ struct PendingWrites {
 }
 
 /// Where a pointer's row is looked up.
-trait Rows {
+pub(super) trait Rows {
     fn row(&self, id: &PointerId) -> Result<Option<PointerRow>, RowError>;
 }
 
@@ -429,19 +505,26 @@ impl Overlay<'_> {
 
 fn batch_of(
     pointer: &Pointer,
-    row: &[u8],
+    row: &PointerRow,
+    row_bytes: &[u8],
     held: Option<&Held>,
     count: u64,
 ) -> Result<Batch, crate::store::BatchError> {
     let mut batch = Batch::new();
     if let Some(held) = held {
-        batch.put(rows::version_key(&held.pointer.id, held.pointer.version), &*held.statement)?;
+        let version = rows::version_key(&held.pointer.id, held.pointer.version);
+        batch.put(version, &*held.row.statement)?;
         batch.delete(rows::index_key(&held.pointer))?;
     }
-    batch.put(rows::pointer_key(&pointer.id), row)?;
-    if pointer.state != PointerState::Tombstone {
+    batch.put(rows::pointer_key(&pointer.id), row_bytes)?;
+    let lives = pointer.state != PointerState::Tombstone;
+    if lives {
         let listed = if pointer.listed { rows::LISTED } else { rows::UNLISTED };
         batch.put(rows::index_key(pointer), listed)?;
+    }
+    if let Some(source) = &row.source {
+        let key = rows::source_key(&pointer.organization, source, &pointer.id);
+        if lives { batch.put(key, [])? } else { batch.delete(key)? }
     }
     batch.put(rows::count_key(&pointer.organization), count.to_be_bytes())?;
     Ok(batch)
@@ -454,7 +537,12 @@ fn local_id(ods: &OdsCode, bytes: &[u8; 16]) -> PointerId {
     PointerId::new(ods, &local).expect("an ODS code and 36 hexadecimal digits make an id")
 }
 
-fn storage(error: RowError) -> WriteError {
+fn unfitting(error: crate::store::BatchError) -> WriteError {
+    error!(%error, "a pointer does not fit the store");
+    WriteError::Storage("the pointer is too large for the store".to_owned())
+}
+
+pub(super) fn storage(error: RowError) -> WriteError {
     error!(%error, "the store failed");
     WriteError::Storage(error.to_string())
 }

@@ -38,6 +38,8 @@ mod peers;
 mod replay;
 mod restored;
 pub mod rows;
+pub mod source;
+mod sources;
 mod status;
 
 use std::{
@@ -295,6 +297,15 @@ impl Core {
                 turn.answer(ticket, LocalReply::Write(busy));
             }
             LocalRequest::Write(writes) => self.start_writes(turn, ticket, writes),
+            LocalRequest::Rehearse(puts) => self.rehearse(turn, ticket, puts),
+            LocalRequest::SourceIds { source, after } => {
+                let page = self.source_page(turn.store, &source, after.as_ref());
+                turn.answer(ticket, LocalReply::SourceIds(page));
+            }
+            LocalRequest::Export { source, after } => {
+                let page = self.export_page(turn.store, source.as_ref(), after.as_ref());
+                turn.answer(ticket, LocalReply::Export(page));
+            }
             LocalRequest::ConfirmRestored => self.confirm_restored(turn, ticket),
             LocalRequest::Status => {
                 let report = self.status(turn.now, turn.store);
