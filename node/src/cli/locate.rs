@@ -183,7 +183,10 @@ RX1           Harrow\u{fffd}[2J  Crisis plan  RX1-7  2        https://rx1.exampl
             [(None, false), (Some("partial"), false), (Some(""), false), (Some("complete"), true)]
         {
             let completeness = header.map(str::to_owned);
-            assert_eq!(is_complete(&Reply { completeness, body: String::new() }), complete);
+            assert_eq!(
+                is_complete(&Reply { completeness, next: None, body: String::new() }),
+                complete
+            );
         }
     }
 
