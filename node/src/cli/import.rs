@@ -204,8 +204,6 @@ impl Import<'_> {
                 skipped += items.skipped();
                 drop(items);
                 read?;
-                // The signal may have ended the pipe as well, which looks like the end of the file.
-                self.interrupt.check().map_err(|_| Interruption::Signal)?;
                 let reading = watch.end();
                 hashes.push(reading.hash);
                 if !reading.steady {
@@ -215,6 +213,9 @@ impl Import<'_> {
             });
             pipeline.finish(outcome)
         });
+        // Ctrl-C may have ended the other side of a pipe as well, which looks like the end of a file.
+        let outcome =
+            outcome.and_then(|()| self.interrupt.check().map_err(|_| Interruption::Signal));
         tally.skipped = skipped;
         Pass { tally, outcome, unknown, refused, hashes, changed }
     }
