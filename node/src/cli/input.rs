@@ -138,6 +138,9 @@ pub(super) struct Item {
     pub(super) line: Result<String, InputError>,
 }
 
+/// Something with the number of its line.
+type Numbered<T> = (u64, T);
+
 /// What a file turned out to be.
 enum Format {
     /// Everything is in the queue.
@@ -302,7 +305,7 @@ impl<'a> Items<'a> {
     }
 
     /// The next row of a CSV file, which may have several lines; the number is that of its first.
-    fn row(lines: &mut Lines<'_>) -> Result<Option<(u64, Vec<u8>)>, (u64, InputError)> {
+    fn row(lines: &mut Lines<'_>) -> Result<Option<Numbered<Vec<u8>>>, Numbered<InputError>> {
         let mut row = loop {
             match lines.next_whole().map_err(|error| (lines.number(), error))? {
                 Some(line) if line.trim_ascii().is_empty() => {}

@@ -35,12 +35,15 @@ pub(super) enum Outcome {
     Refused(Fault),
 }
 
+/// One outcome for each line of a request, in their order.
+pub(super) type Reply = Result<Vec<Outcome>, ClientError>;
+
 /// A node's answers. Shared by the requests that are under way at once.
 pub(super) trait Node: Sync {
-    /// Writes resources, or says what that would do; one outcome for each line, in their order.
-    fn put(&self, lines: &[&str], dry_run: bool) -> Result<Vec<Outcome>, ClientError>;
-    /// Deletes pointers of the source; one outcome for each id, in their order.
-    fn remove(&self, ids: &[&str]) -> Result<Vec<Outcome>, ClientError>;
+    /// Writes resources, or says what that would do.
+    fn put(&self, lines: &[&str], dry_run: bool) -> Reply;
+    /// Deletes pointers of the source.
+    fn remove(&self, ids: &[&str]) -> Reply;
     /// A page of the ids of the source, and where the next one begins.
     fn ids(&self, after: Option<&str>) -> Result<(Vec<String>, Option<String>), ClientError>;
 }
@@ -52,14 +55,14 @@ pub(super) struct HttpNode<'a> {
 }
 
 impl Node for HttpNode<'_> {
-    fn put(&self, lines: &[&str], dry_run: bool) -> Result<Vec<Outcome>, ClientError> {
+    fn put(&self, lines: &[&str], dry_run: bool) -> Reply {
         let path = format!("/signpost/v1/import?source={}&dry_run={dry_run}", self.source);
         let body = lines.join("\n") + "\n";
         let reply = self.client.post(&path, "application/x-ndjson", &body, &[])?;
         outcomes(reply.json()?, lines.len())
     }
 
-    fn remove(&self, ids: &[&str]) -> Result<Vec<Outcome>, ClientError> {
+    fn remove(&self, ids: &[&str]) -> Reply {
         let path = format!("/signpost/v1/sources/{}/delete", self.source);
         let body = json!({ "ids": ids }).to_string();
         let reply = self.client.post(&path, "application/json", &body, &[])?;
@@ -92,7 +95,7 @@ struct ResultOfLine {
     error: Option<Fault>,
 }
 
-pub(super) fn outcomes(reply: Results, lines: usize) -> Result<Vec<Outcome>, ClientError> {
+pub(super) fn outcomes(reply: Results, lines: usize) -> Reply {
     let garbled = || ClientError::Garbled("not one result for each line".to_owned());
     let outcomes: Vec<_> = reply
         .results

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::node::{Fault, Node, Outcome};
+use super::node::{Fault, Node, Outcome, Reply};
 use crate::{
     cli::{
         client::ClientError,
@@ -212,7 +212,7 @@ fn deliver(sending: Sending<'_>, lines: Vec<Line>) -> (Vec<Settled>, Option<Inte
 /// length. Those without an answer are `None`; then there is a reason.
 pub(super) fn insist(
     items: &[&str],
-    send: &dyn Fn(&[&str]) -> Result<Vec<Outcome>, ClientError>,
+    send: &dyn Fn(&[&str]) -> Reply,
     pause: Pause<'_>,
 ) -> (Vec<Option<Outcome>>, Option<Interruption>) {
     let mut outcomes = vec![None; items.len()];

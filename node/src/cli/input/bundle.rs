@@ -191,6 +191,7 @@ impl<'a> Transaction<'a> {
         }
         replace_data(&mut object, additions);
         // What the producer calls it is unique in its own system only.
+        let ods = ods.split('.').next().unwrap_or_default();
         if let Some(id) = object.get("id").and_then(Value::as_str)
             && !id.starts_with(&format!("{ods}-"))
         {
@@ -361,6 +362,7 @@ mod tests {
         };
         let resolved = resolve(&entries, &given).unwrap();
         assert_eq!(resolved["custodian"]["identifier"]["value"], "RX2.001");
+        assert_eq!(resolved["id"], format!("RX2-{UUID}"));
         assert_eq!(
             resolved["content"][0]["attachment"],
             json!({
