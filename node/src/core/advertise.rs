@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use rand_core::Rng as _;
 use signpost_keys::{Verified, sign};
 use signpost_protocol::{
-    KeyEpoch, Locator, OdsCode, OrganizationId, PatientIdentifier, Pointer, PointerId,
-    PointerState, blind::EvaluatePurpose, codec::ByteString,
+    KeyEpoch, OdsCode, PatientIdentifier, Pointer, PointerId, PointerState, blind::EvaluatePurpose,
+    codec::ByteString,
 };
 use tracing::error;
 
@@ -17,11 +17,12 @@ use super::{
     Core, Persist, Served, Ticket, Turn,
     blinder::Waiter,
     event::Action,
+    held::{Change, Held, Overlay, PendingWrites},
     local::{Draft, Effect, LocalReply, LocateError, NewId, Put, Write, WriteError, Written},
     rows::{self, PointerRow, RowError},
     source::Source,
 };
-use crate::store::{Batch, Store};
+use crate::store::Batch;
 
 /// Milliseconds in which the locators of a batch of writes must be had: producers are machines
 /// that try again.
@@ -31,13 +32,6 @@ const WRITE_DEADLINE: u64 = 10_000;
 pub(super) struct WriteJob {
     ticket: Ticket,
     writes: Vec<Write>,
-}
-
-/// A pointer as it is stored now.
-pub(super) struct Held {
-    pub(super) pointer: Pointer,
-    pub(super) patient: PatientIdentifier,
-    row: PointerRow,
 }
 
 impl Core {
@@ -392,114 +386,6 @@ impl Core {
             let served: Vec<&str> = self.me.served.iter().map(|s| s.ods.as_str()).collect();
             WriteError::NotServed { ods: ods.clone(), served: served.join(", ") }
         })
-    }
-
-    pub(super) fn held(
-        &self,
-        rows: &(impl Rows + ?Sized),
-        id: &PointerId,
-    ) -> Result<Option<Held>, RowError> {
-        let Some(row) = rows.row(id)? else { return Ok(None) };
-        let patient = row.patient(id, &self.me.storage)?;
-        let pointer = row.pointer()?;
-        Ok(Some(Held { pointer, patient, row }))
-    }
-}
-
-impl Held {
-    /// What a draft under this id would do, if its source may say so.
-    pub(super) fn effect_of(&self, draft: &Draft) -> Result<Effect, WriteError> {
-        if self.patient != draft.patient {
-            return Err(WriteError::SubjectChanged(self.pointer.id.clone()));
-        }
-        Ok(match (self.is_deleted(), self.says(draft)) {
-            (true, _) => Effect::Created,
-            (false, true) => Effect::Unchanged,
-            (false, false) => Effect::Updated,
-        })
-    }
-
-    /// Whether an import from `source` may say what this pointer is.
-    pub(super) fn admits(&self, source: &Source) -> Result<(), WriteError> {
-        let id = self.pointer.id.clone();
-        match (self.is_deleted(), self.source()) {
-            (_, Some(own)) if own == source => Ok(()),
-            (true, _) => Err(WriteError::Gone(id)),
-            (false, None) => Ok(()),
-            (false, Some(own)) => Err(WriteError::OtherSource { id, owner: own.clone() }),
-        }
-    }
-
-    fn source(&self) -> Option<&Source> {
-        self.row.source.as_ref()
-    }
-
-    fn is_deleted(&self) -> bool {
-        self.pointer.state == PointerState::Tombstone
-    }
-
-    fn says(&self, draft: &Draft) -> bool {
-        self.pointer.state == draft.state
-            && self.pointer.listed == draft.listed
-            && self.pointer.custodian_suffix == draft.custodian_suffix
-            && self.pointer.resource == draft.resource
-    }
-
-    fn written(&self, effect: Effect) -> Written {
-        let Pointer { id, version, issued, .. } = &self.pointer;
-        Written { id: id.clone(), version: *version, issued: *issued, effect }
-    }
-}
-
-/// One decided write.
-struct Change {
-    organization: OrganizationId,
-    id: PointerId,
-    row: Vec<u8>,
-    count: u64,
-    batch: Batch,
-    advertise: Option<Locator>,
-}
-
-/// Writes of one job that are decided and not yet applied.
-#[derive(Default)]
-struct PendingWrites {
-    changes: Vec<Change>,
-}
-
-/// Where a pointer's row is looked up.
-pub(super) trait Rows {
-    fn row(&self, id: &PointerId) -> Result<Option<PointerRow>, RowError>;
-}
-
-impl Rows for dyn Store + '_ {
-    fn row(&self, id: &PointerId) -> Result<Option<PointerRow>, RowError> {
-        PointerRow::read(self, id)
-    }
-}
-
-/// The store as it will be once the job's writes so far are applied.
-struct Overlay<'a> {
-    store: &'a dyn Store,
-    pending: &'a PendingWrites,
-}
-
-impl Rows for Overlay<'_> {
-    fn row(&self, id: &PointerId) -> Result<Option<PointerRow>, RowError> {
-        match self.pending.changes.iter().rev().find(|change| change.id == *id) {
-            Some(change) => PointerRow::decode(&change.row).map(Some),
-            None => PointerRow::read(self.store, id),
-        }
-    }
-}
-
-impl Overlay<'_> {
-    fn count(&self, organization: &OrganizationId) -> Result<u64, RowError> {
-        let changes = &self.pending.changes;
-        match changes.iter().rev().find(|change| change.organization == *organization) {
-            Some(change) => Ok(change.count),
-            None => rows::read_count(self.store, organization),
-        }
     }
 }
 

@@ -29,6 +29,7 @@ mod evaluator;
 mod event;
 mod fetch;
 mod filter_work;
+mod held;
 mod holder;
 mod inquiry;
 pub mod local;

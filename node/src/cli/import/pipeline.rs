@@ -19,9 +19,11 @@ use crate::{
     core::local::WRITES_PER_REQUEST_MAX,
 };
 
-/// Requests under way at once: while the node waits for one's locators, it stores another, and the
-/// third is there when either is done. A fourth gained nothing.
-pub(super) const REQUESTS_IN_FLIGHT_MAX: usize = 3;
+/// Requests under way at once: the node stores one while it waits for the locators of another, and
+/// several share a flush of the disk. 6,000 pointers took 12.3 s with one, 8.9 with two, 7.2 with
+/// three, 6.4 with four and 5.7 with six (unoptimized, on a busy machine). Four are half of the
+/// imports that a node works on at a time, and leave the other half to other producers.
+pub(super) const REQUESTS_IN_FLIGHT_MAX: usize = 4;
 /// Bytes of one request: the node accepts 4 MiB; a last line of full length still fits.
 const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024 - LINE_BYTES_MAX - 1024;
 /// The first pause before lines are sent again for which the node was too busy; each further one is twice as long.
@@ -59,7 +61,10 @@ pub(super) enum Interruption {
 impl Interruption {
     /// Whether lines may have been stored although the node did not say so.
     const fn leaves_doubt(&self) -> bool {
-        matches!(self, Self::Client(ClientError::Broken { .. } | ClientError::Garbled(_)))
+        matches!(
+            self,
+            Self::Client(ClientError::Broken { .. } | ClientError::Garbled(_)) | Self::Storage(_)
+        )
     }
 }
 

@@ -122,11 +122,9 @@ impl Report {
         self.line(&repeated_text(place, before), || repeated_json(place, before));
     }
 
-    /// Something for people only.
+    /// Something that the sum does not say.
     pub(super) fn note(&self, text: &str) {
-        if !self.json {
-            self.bar.suspend(|| tell(&printable(text)));
-        }
+        self.line(&printable(text), || json!({ "note": text }));
     }
 
     /// A result on standard output.

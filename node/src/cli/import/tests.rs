@@ -246,7 +246,7 @@ fn a_full_disk_ends_the_import_at_once_and_says_what_is_kept() {
     let run = run(&lines(3), vec![full]);
     let Err(why) = run.outcome else { panic!("the import went on") };
     assert!(matches!(why, Interruption::Storage(_)) && run.paused.is_zero());
-    assert_eq!((run.tally.created, run.unknown), (2, 0));
+    assert_eq!((run.tally.created, run.unknown), (2, 1));
     let said = run.tally.interrupted(&why, run.unknown);
     assert!(why.to_string().contains("the disk is full"));
     assert!(said.hint.contains("free space on the node's disk"), "{said:?}");
