@@ -25,12 +25,13 @@ fn line(n: u32) -> String {
 
 #[test]
 fn what_is_wrong_with_the_input_is_said_and_the_rest_is_kept() {
-    let node = Alone::new();
+    let mut node = Alone::new();
     encodings_and_line_ends(&node);
     a_truncated_file_keeps_what_came_before(&node);
     ctrl_c_finishes_what_is_under_way_and_the_next_run_resumes(&node);
     a_file_that_changes_while_it_is_read_is_noticed(&node);
     a_file_that_changes_between_check_and_import_deletes_nothing(&node);
+    a_node_that_is_killed_keeps_what_it_acknowledged_and_the_next_run_resumes(&mut node);
 }
 
 fn encodings_and_line_ends(node: &Alone) {
@@ -138,6 +139,33 @@ fn a_file_that_changes_between_check_and_import_deletes_nothing(node: &Alone) {
     );
     assert!(node.count() >= before, "nothing is gone");
     assert_eq!(node.client().read("RX1-99999").status, 200);
+}
+
+fn a_node_that_is_killed_keeps_what_it_acknowledged_and_the_next_run_resumes(node: &mut Alone) {
+    let before = node.count();
+    let lines = (0..MANY).map(|n| line(n + 30_000));
+    let file = node.file("long.ndjson", lines.collect::<String>());
+    let arguments = ["import", "--source", "K", &file];
+    let child = command(node.dir(), &arguments).spawn().expect("started");
+    // More than are under way at once, so that some are acknowledged.
+    until("much is stored", || (node.count() > before + 1_000).then_some(()));
+    node.federation.kill(0);
+    let ran = ended(child).expect(3);
+    let acknowledged: u64 =
+        ran.sum().split(' ').next().and_then(|n| n.parse().ok()).expect("a number");
+    let said = format!("stopped after {acknowledged} pointers were acknowledged");
+    ran.says(&said).says("run the same command again");
+    assert!((1..u64::from(MANY)).contains(&acknowledged));
+    node.run(&arguments).expect(1).says("is the node running?");
+
+    node.federation.start(0);
+    node.federation.await_ready(0);
+    let kept = node.count() - before;
+    assert!(kept >= acknowledged, "{kept} are there, and {acknowledged} were acknowledged");
+    let ran = node.run(&arguments).expect(0);
+    let rest = u64::from(MANY) - kept;
+    assert_eq!(ran.sum(), format!("{rest} created, 0 updated, {kept} unchanged, 0 refused"));
+    assert_eq!(node.count() - before, u64::from(MANY), "nothing is there twice");
 }
 
 fn append(file: &str, text: &str) {
