@@ -2,9 +2,14 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::core::local::{
-    Confirmation, LocalReply, LocalRequest, LocateError, LocateRequest, Located, ReadError,
-    ReadPointer, ReadRequest, StatusReport, Write, WriteError, Written,
+use signpost_protocol::PointerId;
+
+use crate::core::{
+    local::{
+        Confirmation, ListError, LocalReply, LocalRequest, LocateError, LocateRequest, Located,
+        Page, Put, ReadError, ReadPointer, ReadRequest, StatusReport, Write, WriteError, Written,
+    },
+    source::Source,
 };
 
 /// Requests of clinical systems that may wait for the core: a second's worth at the highest rate
@@ -84,6 +89,53 @@ impl NodeHandle {
             Ok(LocalReply::Write(results)) => results,
             Ok(_) => unreachable!("the core replies in kind"),
             Err(busy) => (0..count).map(|_| Err(WriteError::Busy(busy))).collect(),
+        }
+    }
+
+    /// What each of these would do, at most [`crate::core::local::WRITES_PER_REQUEST_MAX`] at
+    /// once. Nothing is written.
+    ///
+    /// # Errors
+    /// One [`WriteError`] for each that would be refused.
+    pub async fn rehearse(&self, puts: Vec<Put>) -> Vec<Result<Written, WriteError>> {
+        let count = puts.len();
+        match self.call(LocalRequest::Rehearse(puts)).await {
+            Ok(LocalReply::Rehearse(results)) => results,
+            Ok(_) => unreachable!("the core replies in kind"),
+            Err(busy) => (0..count).map(|_| Err(WriteError::Busy(busy))).collect(),
+        }
+    }
+
+    /// A page of the ids of a source's pointers, from the one behind `after` on.
+    ///
+    /// # Errors
+    /// When the store fails or the node is too busy.
+    pub async fn source_ids(
+        &self,
+        source: Source,
+        after: Option<PointerId>,
+    ) -> Result<Page<PointerId>, ListError> {
+        match self.call(LocalRequest::SourceIds { source, after }).await {
+            Ok(LocalReply::SourceIds(page)) => page,
+            Ok(_) => unreachable!("the core replies in kind"),
+            Err(busy) => Err(ListError::Busy(busy)),
+        }
+    }
+
+    /// A page of own pointers with their subjects, of all sources or one, from the one behind
+    /// `after` on. A page may hold fewer than its bound, even none, and yet not be the last.
+    ///
+    /// # Errors
+    /// When the store fails or the node is too busy.
+    pub async fn export(
+        &self,
+        source: Option<Source>,
+        after: Option<PointerId>,
+    ) -> Result<Page<ReadPointer>, ListError> {
+        match self.call(LocalRequest::Export { source, after }).await {
+            Ok(LocalReply::Export(page)) => page,
+            Ok(_) => unreachable!("the core replies in kind"),
+            Err(busy) => Err(ListError::Busy(busy)),
         }
     }
 

@@ -18,7 +18,7 @@ use signpost_node::{
     setup::{self, API_TOKEN_FILE, Plan, PlannedOrganization},
     synthetic::Organization,
 };
-use signpost_protocol::roster::Parameters;
+use signpost_protocol::{OdsCode, roster::Parameters};
 use tempfile::TempDir;
 
 use crate::client::Client;
@@ -197,15 +197,31 @@ impl Federation {
         parameters: Parameters,
         log_filter: &str,
     ) -> Self {
+        let organizations = Organization::invent(organizations);
+        let named = organizations.into_iter().map(|it| (it.ods, it.name)).collect();
+        Self::found_by(program, named, parameters, log_filter)
+    }
+
+    /// The same, of these organizations: ODS code and name.
+    ///
+    /// # Panics
+    /// When it cannot be founded.
+    #[must_use]
+    pub fn found_by(
+        program: &str,
+        organizations: Vec<(OdsCode, String)>,
+        parameters: Parameters,
+        log_filter: &str,
+    ) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let ports = free_ports(2 * organizations);
-        let organizations: Vec<_> = Organization::invent(organizations)
+        let ports = free_ports(2 * organizations.len());
+        let organizations: Vec<_> = organizations
             .into_iter()
             .zip(ports.chunks(2))
-            .map(|(organization, ports)| PlannedOrganization {
-                dir: dir.path().join(organization.ods.as_str()),
-                ods: organization.ods,
-                name: organization.name,
+            .map(|((ods, name), ports)| PlannedOrganization {
+                dir: dir.path().join(ods.as_str()),
+                ods,
+                name,
                 peer_address: format!("/ip4/127.0.0.1/tcp/{}", ports[1]),
                 api_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, ports[0])),
             })

@@ -174,6 +174,9 @@ impl From<WriteError> for ApiError {
                 Self::new(StatusCode::FORBIDDEN, IssueCode::Forbidden, text).detail("not-served")
             }
             WriteError::IdPrefix { .. } => unprocessable(text).at("DocumentReference.id"),
+            WriteError::OtherSource { .. } | WriteError::NotOfSource { .. } => {
+                Self::new(StatusCode::CONFLICT, IssueCode::Conflict, text).detail("other-source")
+            }
             WriteError::Exists(_) => Self::new(StatusCode::CONFLICT, IssueCode::Duplicate, text),
             WriteError::NotFound(_) => Self::new(StatusCode::NOT_FOUND, IssueCode::NotFound, text),
             WriteError::Gone(_) => Self::new(StatusCode::GONE, IssueCode::Deleted, text),
@@ -193,7 +196,7 @@ impl From<WriteError> for ApiError {
     }
 }
 
-fn storage(text: String) -> ApiError {
+pub(super) fn storage(text: String) -> ApiError {
     ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, IssueCode::NoStore, text)
 }
 

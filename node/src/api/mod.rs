@@ -112,6 +112,9 @@ pub fn router(state: ApiState) -> Router {
     let own = Router::new()
         .route("/signpost/v1/status", get(admin::status))
         .route("/signpost/v1/import", post(import::import).layer(slots(IMPORTS_MAX)))
+        .route("/signpost/v1/export", get(import::export))
+        .route("/signpost/v1/sources/{source}/ids", get(import::ids))
+        .route("/signpost/v1/sources/{source}/delete", post(import::delete))
         .route("/signpost/v1/confirm-restored", post(admin::confirm_restored));
     // Layers run from the last to the first.
     let protected = Router::new()

@@ -121,6 +121,8 @@ const fn is_busy(status: u16) -> bool {
 pub(super) struct Reply {
     /// The header `Signpost-Completeness`.
     pub(super) completeness: Option<String>,
+    /// The header `Signpost-Next`: where the next page begins.
+    pub(super) next: Option<String>,
     /// The body.
     pub(super) body: String,
 }
@@ -209,8 +211,11 @@ impl Client {
             _ => broken(error),
         })?;
         let status = response.status().as_u16();
-        let header = response.headers().get("signpost-completeness");
-        let completeness = header.and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let header = |name| {
+            let value = response.headers().get(name).and_then(|value| value.to_str().ok());
+            value.map(str::to_owned)
+        };
+        let (completeness, next) = (header("signpost-completeness"), header("signpost-next"));
         let body = response
             .body_mut()
             .with_config()
@@ -218,7 +223,7 @@ impl Client {
             .read_to_string()
             .map_err(broken)?;
         match status {
-            200..=299 => Ok(Reply { completeness, body }),
+            200..=299 => Ok(Reply { completeness, next, body }),
             401 => Err(ClientError::Token401 { url: self.url.clone(), dir: self.dir.clone() }),
             status => Err(ClientError::Refused { status, reason: reason(&body) }),
         }

@@ -1,363 +1,271 @@
-//! `signpost import`: brings the pointers of a file to the running node, line by line, and
-//! accounts for every one of them.
+//! `signpost import`: brings the pointers of files to the running node, line by line, and accounts
+//! for every one of them.
 //!
 //! What the node acknowledged is durable there, and importing it again changes nothing. So the
 //! answer to every interruption is the same: run the command again.
 
+mod inputs;
+mod node;
+mod pipeline;
+mod replace;
+mod report;
+mod seen;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    fs::File,
-    io::{self, Read},
+    collections::HashSet,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
 
-use anyhow::Context as _;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde::Deserialize;
-use serde_json::json;
-
-use super::{
-    PARTLY,
-    client::{Client, ClientError},
-    error,
-    input::{Items, LINE_BYTES_MAX, Place},
-    text::{print, printable, tell},
+use self::{
+    inputs::Input,
+    node::{HttpNode, Outcome},
+    pipeline::{Interruption, Pipeline, Sending, Settled},
+    report::{Report, Tally, progress},
+    seen::{Position, Seen},
 };
-use crate::core::local::{Effect, WRITES_PER_REQUEST_MAX};
-
-/// Bytes of one request: the node accepts 4 MiB; a last line of full length still fits.
-const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024 - LINE_BYTES_MAX - 1024;
-/// The first pause before lines are sent again for which the node was too busy; each further one is twice as long.
-const PAUSE_MIN: Duration = Duration::from_millis(250);
-/// The longest of these pauses: a node that recovers is noticed within this.
-const PAUSE_MAX: Duration = Duration::from_secs(8);
-/// How long one request is tried in pauses: an evaluator's restart takes less; longer needs a person.
-const PAUSES_MAX: Duration = Duration::from_secs(60);
+use super::{
+    INTERRUPTED, PARTLY,
+    client::Client,
+    error,
+    input::{Additions, CsvOptions, DocumentUrl, Items, Options},
+};
+use crate::{core::source::Source, fhir::identifier::Custodian, interrupt::Interrupt};
 
 /// Arguments of `signpost import`.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
-A FILE is a FHIR DocumentReference, a Bundle of them, or NDJSON (one a line), plain or gzipped;
-which it is follows from its content. A resource with an id keeps it. Importing the same content
-again changes nothing, so after an interruption simply run the same command again.
+A FILE is a FHIR DocumentReference, a Bundle of them, NDJSON (one a line) or CSV with a header,
+plain or gzipped; which it is follows from its content. A resource with an id keeps it. Importing
+the same content again changes nothing, so after an interruption (also Ctrl-C) simply run the same
+command again. docs/import.md has the formats, the CSV columns and the nightly job.
 
-Exit code: 0 when all was imported, 3 when some of it was, 1 when nothing was.
+Exit code: 0 when all was imported, 3 when some of it was, 1 when nothing was, 130 after Ctrl-C.
 
 Examples:
   signpost import pointers.ndjson.gz
   signpost import --json bundle.json letters/*.json
-  zcat export.gz | signpost import -")]
+  zcat export.gz | signpost import -
+  signpost import --replace --source PAS --dry-run extract.csv
+      Says what a nightly extract would change. Without --dry-run it says so, and then does it.
+  signpost import --source LAB --map lab.toml --custodian RX1 lab.csv
+  signpost import --custodian RX1 --document-url 'https://records.example/{id}' synthea.json")]
 pub(super) struct Args {
     /// Files to import; - reads standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// The producer system that the pointers come from: letters, digits, dots, hyphens, underscores.
+    #[arg(long, value_name = "NAME", default_value_t)]
+    source: Source,
+    /// Also deletes what the source has here and the files lack. Says first what will happen.
+    #[arg(long)]
+    replace: bool,
+    /// Says what would happen, and writes nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Lets --replace delete more than half of a source, or all of it.
+    #[arg(long, requires = "replace")]
+    allow_mass_delete: bool,
+    /// The custodian of records that name none: its ODS code.
+    #[arg(long, value_name = "CODE", value_parser = Custodian::parse)]
+    custodian: Option<Custodian>,
+    /// Where a record is to be had that stands in the resource itself; {id} is the record's id.
+    #[arg(long, value_name = "URL")]
+    document_url: Option<DocumentUrl>,
+    /// How the columns of a CSV file are to be understood (TOML, see docs/import.md).
+    #[arg(long, value_name = "FILE")]
+    map: Option<PathBuf>,
+    /// Leaves out CSV columns that have no meaning here.
+    #[arg(long)]
+    ignore_unknown_columns: bool,
 }
 
 /// Runs the command.
 pub(super) fn command(dir: &Path, args: &Args, json: bool) -> anyhow::Result<ExitCode> {
+    run(dir, args, json, &Interrupt::on_signals_then_exit(INTERRUPTED.into())?)
+}
+
+fn run(dir: &Path, args: &Args, json: bool, interrupt: &Interrupt) -> anyhow::Result<ExitCode> {
     let client = Client::open(dir)?;
-    let mut sources = Vec::new();
-    for file in &args.files {
-        if file.as_os_str() != "-" {
-            // A misspelt name is noticed before anything is imported.
-            let size =
-                std::fs::metadata(file).and_then(|meta| File::open(file).map(|_| meta.len()));
-            sources.push((file, size.with_context(|| format!("cannot read {}", file.display()))?));
-        } else {
-            sources.push((file, 0));
+    let options = Options {
+        additions: Additions {
+            custodian: args.custodian.clone(),
+            document_url: args.document_url.clone(),
+        },
+        csv: CsvOptions::read(args.map.as_deref(), args.ignore_unknown_columns)?,
+    };
+    let twice = args.replace && !args.dry_run;
+    let inputs = args.files.iter().map(|file| Input::new(file, twice));
+    let inputs = inputs.collect::<anyhow::Result<Vec<_>>>()?;
+    let bytes = inputs.iter().map(|input| input.size).sum::<u64>();
+    let report = Report { bar: progress(if twice { bytes * 2 } else { bytes }, json), json };
+    let node = HttpNode { client: &client, source: &args.source };
+    let import = Import { args, options: &options, inputs: &inputs, node, report, interrupt };
+    let outcome = match args.replace || args.dry_run {
+        true => import.in_two_passes(),
+        false => import.in_one_pass(),
+    };
+    import.report.bar.finish_and_clear();
+    outcome
+}
+
+/// One run of the command.
+struct Import<'a> {
+    args: &'a Args,
+    options: &'a Options,
+    inputs: &'a [Input],
+    node: HttpNode<'a>,
+    report: Report,
+    interrupt: &'a Interrupt,
+}
+
+/// What came of reading all files once.
+struct Pass {
+    tally: Tally,
+    /// Why it ended early.
+    outcome: Result<(), Interruption>,
+    /// Lines that were sent and not answered.
+    unknown: usize,
+    /// Lines that were refused.
+    refused: HashSet<Position>,
+    /// SHA-256 of each file that was read to its end.
+    hashes: Vec<[u8; 32]>,
+    /// Files that changed while they were read.
+    changed: Vec<String>,
+}
+
+impl Import<'_> {
+    fn in_one_pass(&self) -> anyhow::Result<ExitCode> {
+        let Pass { tally, outcome, unknown, changed, .. } =
+            self.pass(false, Some(&mut Seen::default()), &HashSet::new());
+        for name in &changed {
+            self.report.note(&format!(
+                "{name} changed while it was read: what was read of it was imported, and may be \
+                 neither its old content nor its new one. Import it again."
+            ));
         }
+        let code = self.end(&tally, outcome, unknown)?;
+        let steady = changed.is_empty() || code != ExitCode::SUCCESS;
+        Ok(if steady { code } else { ExitCode::from(PARTLY) })
     }
-    let bar = progress(sources.iter().map(|(_, size)| size).sum(), json);
-    let mut node = HttpNode(&client);
-    let mut report = Report { bar: bar.clone(), json };
-    let mut refused = |place: &Place, fault: &Fault| report.refused(place, fault);
-    let mut pause = std::thread::sleep;
-    let mut importer = Importer::new(&mut node, &mut refused, &mut pause);
-    let outcome = sources.iter().try_for_each(|(file, _)| {
-        let name = file.display().to_string();
-        let source: Box<dyn Read> = if name == "-" {
-            Box::new(io::stdin().lock())
-        } else {
-            let opened = File::open(file).with_context(|| format!("cannot read {name}"))?;
-            Box::new(bar.wrap_read(opened))
-        };
-        let name = if name == "-" { "stdin" } else { &name };
-        importer.items(Items::new(name, source)).map_err(anyhow::Error::from)
-    });
-    let outcome = outcome.and_then(|()| importer.flush().map_err(anyhow::Error::from));
-    let tally = importer.tally;
-    bar.finish_and_clear();
-    if let Err(error) = outcome {
-        if tally.acknowledged() == 0 {
-            return Err(error);
-        }
-        error::report(&error.context(tally.interrupted()), json);
-        print(&if json { tally.json(true) } else { tally.text() })?;
-        return Ok(ExitCode::from(PARTLY));
-    }
-    print(&if json { tally.json(false) } else { tally.text() })?;
-    Ok(match (tally.refused, tally.acknowledged()) {
-        (0, _) => ExitCode::SUCCESS,
-        (_, 0) => ExitCode::FAILURE,
-        _ => ExitCode::from(PARTLY),
-    })
-}
 
-/// A bar over the bytes of the files; over time only when the size is unknown. Hidden without a terminal.
-fn progress(bytes: u64, json: bool) -> ProgressBar {
-    let target = if json { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-    if bytes == 0 {
-        let bar = ProgressBar::with_draw_target(None, target);
-        bar.set_style(style("{spinner} {elapsed} {msg}"));
-        return bar;
-    }
-    let bar = ProgressBar::with_draw_target(Some(bytes), target);
-    bar.set_style(style("{bar:30} {bytes}/{total_bytes} {eta} left"));
-    bar
-}
-
-fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).expect("the templates are constants and well formed")
-}
-
-/// Why one line is not imported, in the node's words or ours.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-struct Fault {
-    /// A FHIR issue type.
-    code: String,
-    diagnostics: String,
-    /// Whether the line may be accepted later as it is.
-    #[serde(default)]
-    retry: bool,
-}
-
-/// What became of one line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Outcome {
-    Done(Effect),
-    Refused(Fault),
-}
-
-/// Takes lines.
-trait Node {
-    /// One outcome for each line, in their order.
-    fn import(&mut self, lines: &[&str]) -> Result<Vec<Outcome>, ClientError>;
-}
-
-struct HttpNode<'a>(&'a Client);
-
-impl Node for HttpNode<'_> {
-    fn import(&mut self, lines: &[&str]) -> Result<Vec<Outcome>, ClientError> {
-        let body = lines.join("\n") + "\n";
-        let reply = self.0.post("/signpost/v1/import", "application/x-ndjson", &body, &[])?;
-        outcomes(&reply.json::<Results>()?, lines.len())
-    }
-}
-
-#[derive(Deserialize)]
-struct Results {
-    results: Vec<ResultOfLine>,
-}
-
-#[derive(Deserialize)]
-struct ResultOfLine {
-    effect: Option<Effect>,
-    error: Option<Fault>,
-}
-
-fn outcomes(reply: &Results, lines: usize) -> Result<Vec<Outcome>, ClientError> {
-    let garbled = || ClientError::Garbled("not one result for each line".to_owned());
-    let outcomes: Vec<_> = reply
-        .results
-        .iter()
-        .map(|result| match result {
-            ResultOfLine { effect: Some(effect), error: None } => Ok(Outcome::Done(*effect)),
-            ResultOfLine { effect: None, error: Some(fault) } => {
-                Ok(Outcome::Refused(fault.clone()))
+    /// Reads all files and sends every line. What stands in `reported` was said before.
+    fn pass(
+        &self,
+        dry_run: bool,
+        mut seen: Option<&mut Seen>,
+        reported: &HashSet<Position>,
+    ) -> Pass {
+        let (mut tally, mut skipped) = (Tally::default(), 0);
+        let (mut hashes, mut changed) = (Vec::new(), Vec::new());
+        let mut refused = HashSet::new();
+        let mut positions = Seen::default();
+        let mut sink = |settled: Settled| {
+            let Settled { place, text_hash, outcome } = settled;
+            match outcome {
+                Outcome::Refused(fault) => {
+                    tally.refused += 1;
+                    let position = positions.position(&place);
+                    if !reported.contains(&position) {
+                        self.report.refused(&place, &fault);
+                    }
+                    refused.insert(position);
+                }
+                Outcome::Done { effect, id } => {
+                    let repeat = seen.as_mut().and_then(|seen| seen.note(&id, &place, text_hash));
+                    if let Some(repeat) = repeat.as_ref().filter(|repeat| !repeat.same) {
+                        self.report.repeated(&place, &repeat.before);
+                    }
+                    tally.count(match repeat {
+                        // A node that writes nothing does not know the line before.
+                        Some(repeat) if dry_run => repeat.effect(),
+                        _ => effect,
+                    });
+                }
             }
-            _ => Err(garbled()),
-        })
-        .collect::<Result<_, _>>()?;
-    if outcomes.len() == lines { Ok(outcomes) } else { Err(garbled()) }
-}
+        };
+        let pause = self.pause();
+        let sending = Sending { node: &self.node, pause: &pause, dry_run };
+        let (outcome, unknown) = std::thread::scope(|scope| {
+            let mut pipeline = Pipeline::new(scope, sending, &mut sink);
+            let outcome = self.inputs.iter().try_for_each(|input| {
+                let name = || input.name.clone();
+                let file = |source| Interruption::File { name: name(), source };
+                let (source, watch) = input.open().map_err(file)?;
+                let source = self.report.bar.wrap_read(source);
+                let mut items = Items::new(&input.name, source, self.options);
+                let read = items.by_ref().try_for_each(|item| {
+                    self.interrupt.check().map_err(|_| Interruption::Signal)?;
+                    pipeline.push(item)
+                });
+                skipped += items.skipped();
+                drop(items);
+                read?;
+                let reading = watch.end();
+                hashes.push(reading.hash);
+                if !reading.steady {
+                    changed.push(name());
+                }
+                Ok(())
+            });
+            pipeline.finish(outcome)
+        });
+        // Ctrl-C may have ended the other side of a pipe as well, which looks like the end of a file.
+        let outcome =
+            outcome.and_then(|()| self.interrupt.check().map_err(|_| Interruption::Signal));
+        tally.skipped = skipped;
+        Pass { tally, outcome, unknown, refused, hashes, changed }
+    }
 
-/// Why an import stopped before its end.
-#[derive(Debug, thiserror::Error)]
-enum Interruption {
-    /// The node cannot be reached, or its reply makes no sense.
-    #[error("{0}")]
-    Client(#[from] ClientError),
-    /// The node stayed busy.
-    #[error("the node could take no more for {} seconds: {}", PAUSES_MAX.as_secs(), .0.diagnostics)]
-    Busy(Fault),
-}
+    /// Waits, or says that it is time to stop.
+    fn pause(&self) -> impl Fn(Duration) -> bool + Sync {
+        let interrupt = self.interrupt.clone();
+        move |duration| interrupt.pause(duration).is_ok()
+    }
 
-/// How many resources met which fate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Tally {
-    created: u64,
-    updated: u64,
-    unchanged: u64,
-    refused: u64,
+    /// Says the sum, and why it is not all.
+    fn end(
+        &self,
+        tally: &Tally,
+        outcome: Result<(), Interruption>,
+        unknown: usize,
+    ) -> anyhow::Result<ExitCode> {
+        let interrupted = outcome.is_err();
+        let mut code = tally.exit_code();
+        if let Err(why) = outcome {
+            let signal = matches!(why, Interruption::Signal);
+            let hinted = tally.interrupted(&why, unknown);
+            let error = anyhow::Error::from(why);
+            if tally.acknowledged() == 0 && unknown == 0 && !signal {
+                return Err(error);
+            }
+            self.said(&error.context(hinted), 0)?;
+            code = ExitCode::from(if signal { INTERRUPTED } else { PARTLY });
+        }
+        self.report.result(&tally.text(self.args.replace), || {
+            let mut value = tally.json();
+            value["interrupted"] = interrupted.into();
+            value
+        })?;
+        Ok(code)
+    }
+
+    /// Reports an error that is not the last word.
+    fn said(&self, error: &anyhow::Error, code: u8) -> anyhow::Result<ExitCode> {
+        self.report.bar.suspend(|| error::report(error, self.report.json));
+        Ok(ExitCode::from(code))
+    }
 }
 
 impl Tally {
-    const fn acknowledged(&self) -> u64 {
-        self.created + self.updated + self.unchanged
-    }
-
-    fn count(&mut self, effect: Effect) {
-        match effect {
-            Effect::Created => self.created += 1,
-            Effect::Updated | Effect::Deleted => self.updated += 1,
-            Effect::Unchanged => self.unchanged += 1,
+    fn exit_code(&self) -> ExitCode {
+        match (self.refused, self.acknowledged()) {
+            (0, _) => ExitCode::SUCCESS,
+            (_, 0) => ExitCode::FAILURE,
+            _ => ExitCode::from(PARTLY),
         }
     }
-
-    fn text(&self) -> String {
-        let Self { created, updated, unchanged, refused } = self;
-        format!("{created} created, {updated} updated, {unchanged} unchanged, {refused} refused")
-    }
-
-    fn json(&self, interrupted: bool) -> String {
-        let Self { created, updated, unchanged, refused } = self;
-        json!({
-            "created": created, "updated": updated, "unchanged": unchanged, "refused": refused,
-            "interrupted": interrupted,
-        })
-        .to_string()
-    }
-
-    fn interrupted(&self) -> error::Hinted {
-        error::Hinted {
-            message: format!(
-                "the import stopped after {} pointers were acknowledged",
-                self.acknowledged()
-            ),
-            hint: "run the same command again once this is mended: that is safe, because what was \
-                   acknowledged is kept and the same content changes nothing"
-                .to_owned(),
-        }
-    }
-}
-
-/// Gathers lines into requests and accounts for the outcomes.
-struct Importer<'a> {
-    node: &'a mut dyn Node,
-    refused: &'a mut dyn FnMut(&Place, &Fault),
-    pause: &'a mut dyn FnMut(Duration),
-    chunk: Vec<(Place, String)>,
-    chunk_bytes: usize,
-    tally: Tally,
-}
-
-impl<'a> Importer<'a> {
-    fn new(
-        node: &'a mut dyn Node,
-        refused: &'a mut dyn FnMut(&Place, &Fault),
-        pause: &'a mut dyn FnMut(Duration),
-    ) -> Self {
-        Self { node, refused, pause, chunk: Vec::new(), chunk_bytes: 0, tally: Tally::default() }
-    }
-
-    fn items(&mut self, items: Items<'_>) -> Result<(), Interruption> {
-        for item in items {
-            match item.line {
-                Ok(line) => {
-                    self.chunk_bytes += line.len() + 1;
-                    self.chunk.push((item.place, line));
-                }
-                Err(error) => {
-                    let diagnostics = error.to_string();
-                    let fault = Fault { code: "structure".to_owned(), diagnostics, retry: false };
-                    self.refuse(&item.place, &fault);
-                }
-            }
-            if self.chunk.len() == WRITES_PER_REQUEST_MAX || self.chunk_bytes >= REQUEST_BYTES_MAX {
-                self.flush()?;
-            }
-        }
-        Ok(())
-    }
-
-    fn refuse(&mut self, place: &Place, fault: &Fault) {
-        self.tally.refused += 1;
-        (self.refused)(place, fault);
-    }
-
-    /// Sends what was gathered, and again what the node was too busy for.
-    fn flush(&mut self) -> Result<(), Interruption> {
-        self.chunk_bytes = 0;
-        let mut chunk = std::mem::take(&mut self.chunk);
-        let mut pause = PAUSE_MIN;
-        let mut paused = Duration::ZERO;
-        while !chunk.is_empty() {
-            let lines: Vec<_> = chunk.iter().map(|(_, line)| line.as_str()).collect();
-            let outcomes = match self.node.import(&lines) {
-                Err(error) if error.is_busy() => {
-                    let code = "transient".to_owned();
-                    let fault = Fault { code, diagnostics: error.to_string(), retry: true };
-                    vec![Outcome::Refused(fault); lines.len()]
-                }
-                reply => reply?,
-            };
-            let mut again = Vec::new();
-            let mut busy = None;
-            for ((place, line), outcome) in chunk.into_iter().zip(outcomes) {
-                match outcome {
-                    Outcome::Done(effect) => self.tally.count(effect),
-                    Outcome::Refused(fault) if fault.retry => {
-                        busy = Some(fault);
-                        again.push((place, line));
-                    }
-                    Outcome::Refused(fault) => self.refuse(&place, &fault),
-                }
-            }
-            if let Some(fault) = busy {
-                if paused >= PAUSES_MAX {
-                    return Err(Interruption::Busy(fault));
-                }
-                (self.pause)(pause);
-                paused += pause;
-                pause = (pause * 2).min(PAUSE_MAX);
-            }
-            chunk = again;
-        }
-        Ok(())
-    }
-}
-
-/// Says which lines were refused.
-struct Report {
-    bar: ProgressBar,
-    json: bool,
-}
-
-impl Report {
-    fn refused(&mut self, place: &Place, fault: &Fault) {
-        self.bar.suspend(|| {
-            if !self.json {
-                tell(&refused_text(place, fault));
-            } else if let Err(error) = print(&refused_json(place, fault)) {
-                // The import goes on: what is lost of the report can be had by running it again.
-                tell(&format!("cannot write the report: {error}"));
-            }
-        });
-    }
-}
-
-fn refused_text(place: &Place, fault: &Fault) -> String {
-    printable(&format!("{place}: {}", fault.diagnostics))
-}
-
-fn refused_json(place: &Place, fault: &Fault) -> String {
-    json!({
-        "file": place.file, "line": place.line, "entry": place.entry,
-        "code": fault.code, "error": fault.diagnostics,
-    })
-    .to_string()
 }

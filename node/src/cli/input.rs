@@ -1,19 +1,23 @@
 //! Reads what `signpost import` is given, one resource at a time.
 //!
-//! A file may be a single FHIR DocumentReference, a Bundle, or NDJSON (a resource a line), each
-//! plain or gzipped. Which it is follows from its bytes, never from its name: exports are often
-//! renamed, and standard input has none.
+//! A file may be a single FHIR DocumentReference, a Bundle, NDJSON (a resource a line) or CSV (a
+//! pointer a row), each plain or gzipped. Which it is follows from its bytes, never from its name:
+//! exports are often renamed, and standard input has none.
 //!
-//! What it guarantees: NDJSON is streamed, so that an export of any size needs little memory; every
-//! resource comes as one line of text with its place in the file; a fault costs one line where the
-//! lines after it can still be told apart, and otherwise ends the file with a last, faulty item. No
-//! message repeats anything of the content, which includes patients' numbers.
+//! What it guarantees: NDJSON and CSV are streamed, so that an export of any size needs little
+//! memory; every resource comes as one line of text with its place in the file; a fault costs one
+//! line where the lines after it can still be told apart, and otherwise ends the file with a last,
+//! faulty item. No message repeats anything of the content, which includes patients' numbers.
 //!
 //! What it leaves to others: whether the resource is a good pointer. The node decides that.
 
+mod bundle;
+mod csv;
 mod lines;
+mod mapping;
 #[cfg(test)]
 mod tests;
+pub(super) mod watched;
 
 use std::{
     collections::VecDeque,
@@ -21,10 +25,18 @@ use std::{
     io::{self, BufReader, Cursor, Read},
 };
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::Value;
 
-use self::lines::{BUFFER_BYTES, Failing, Lines, Until, append, plain, read_error};
+pub(super) use self::{
+    bundle::{Additions, DocumentUrl},
+    mapping::CsvOptions,
+};
+use self::{
+    bundle::{Entry, Transaction, completed},
+    csv::{Rows, is_open},
+    lines::{BUFFER_BYTES, Failing, Lines, Until, append, plain, read_error},
+};
 
 /// Bytes of one line of NDJSON or one resource of a Bundle: a pointer may have 12 KiB, so this
 /// admits every mistake worth a node's explanation, while a file without line ends stays cheap.
@@ -64,15 +76,21 @@ pub(super) enum InputError {
     /// It is not JSON.
     #[error("not JSON: {0}")]
     Json(String),
-    /// It is not text.
-    #[error("not UTF-8 text")]
-    Utf8,
+    /// It is not text as it should be.
+    #[error("not UTF-8 text{}, perhaps Windows-1252: save it as UTF-8", at(*.line))]
+    Utf8 {
+        /// The line, where the place does not say it.
+        line: Option<u64>,
+    },
+    /// It is text of another kind.
+    #[error("UTF-16 text: save it as UTF-8")]
+    Utf16,
     /// The line or the resource is too long.
     #[error("longer than {} MiB, the most that one resource may have", LINE_BYTES_MAX >> 20)]
     TooLong,
     /// The document is too long to be read as a whole.
     #[error(
-        "a single JSON document of more than {} MiB: convert it to NDJSON, one resource a line",
+        "a JSON document or line of more than {} MiB: convert it to NDJSON, one resource a line",
         DOCUMENT_BYTES_MAX >> 20
     )]
     DocumentTooLong,
@@ -82,6 +100,12 @@ pub(super) enum InputError {
     /// It is another resource.
     #[error("a {0}, where only a DocumentReference can be imported")]
     OtherResource(String),
+    /// It breaks a rule of its format.
+    #[error("{0}")]
+    Rule(String),
+    /// A quote opens and does not close: which line belongs to which row cannot be told.
+    #[error("a quote opens here and does not close, so nothing behind it can be read")]
+    OpenQuote,
     /// The compressed data end before their end.
     #[error("the compressed file ends too early: it was probably cut off")]
     Truncated,
@@ -90,42 +114,81 @@ pub(super) enum InputError {
     Read(io::Error),
 }
 
+fn at(line: Option<u64>) -> String {
+    line.map(|line| format!(" in line {line}")).unwrap_or_default()
+}
+
+/// What the command line says about the input.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Options {
+    /// What resources may lack.
+    pub(super) additions: Additions,
+    /// How CSV is read.
+    pub(super) csv: CsvOptions,
+}
+
 /// A place, and the resource there as one line of JSON.
 #[derive(Debug)]
 pub(super) struct Item {
     /// Where.
     pub(super) place: Place,
+    /// The pointer's id, when the resource gives one.
+    pub(super) id: Option<String>,
     /// What.
     pub(super) line: Result<String, InputError>,
+}
+
+/// Something with the number of its line.
+type Numbered<T> = (u64, T);
+
+/// What a file turned out to be.
+enum Format {
+    /// Everything is in the queue.
+    Document,
+    Ndjson,
+    Csv(Rows),
 }
 
 /// The resources of one file, in their order. Not restartable.
 pub(super) struct Items<'a> {
     file: String,
+    options: &'a Options,
+    format: Format,
     /// Taken out once the file is at its end.
     lines: Option<Lines<'a>>,
     /// Resources of the Bundle or the line that was read last.
     waiting: VecDeque<Item>,
+    skipped: u64,
 }
 
 impl<'a> Items<'a> {
     /// Reads from `source`; `file` is what messages call it.
-    pub(super) fn new(file: &str, source: impl Read + 'a) -> Self {
-        let mut items = Self { file: file.to_owned(), lines: None, waiting: VecDeque::new() };
-        match items.open(Box::new(source)) {
-            Ok(lines) => items.lines = lines,
-            Err(error) => {
-                let place = items.place(None);
-                items.waiting.push_back(Item { place, line: Err(error) });
-            }
+    pub(super) fn new(file: &str, source: impl Read + 'a, options: &'a Options) -> Self {
+        let mut items = Self {
+            file: file.to_owned(),
+            options,
+            format: Format::Document,
+            lines: None,
+            waiting: VecDeque::new(),
+            skipped: 0,
+        };
+        if let Err(error) = items.open(Box::new(source)) {
+            let line = items.lines.take().map(|lines| lines.number());
+            let place = items.place(line);
+            items.waiting.push_back(Item { place, id: None, line: Err(error) });
         }
         items
+    }
+
+    /// Entries of Bundles that are no pointers and need not be, so far.
+    pub(super) const fn skipped(&self) -> u64 {
+        self.skipped
     }
 
     /// Tells the formats apart. A file whose first line is a whole JSON value is NDJSON; otherwise
     /// it is one document if it parses as one. What does neither is NDJSON with a bad first line
     /// if any of its other lines is good, and else a bad document.
-    fn open(&mut self, source: Box<dyn Read + 'a>) -> Result<Option<Lines<'a>>, InputError> {
+    fn open(&mut self, source: Box<dyn Read + 'a>) -> Result<(), InputError> {
         let mut reader = plain(source).map_err(read_error)?;
         let mut head = Vec::new();
         let mut failure = None;
@@ -138,22 +201,30 @@ impl<'a> Items<'a> {
         {
             (ended, failure) = append(&mut *reader, &mut head, LINE_BYTES_MAX, Until::LineEnd);
         }
-        if !head.ends_with(b"\n") || resource(&head).is_err() {
+        if is_utf16(&head) {
+            return Err(InputError::Utf16);
+        }
+        let csv = self.is_csv(&head);
+        if !csv && (!head.ends_with(b"\n") || resource(&head).is_err()) {
             let room = DOCUMENT_BYTES_MAX.saturating_sub(head.len()) + 1;
             if failure.is_none() && !ended {
                 (_, failure) = append(&mut *reader, &mut head, room, Until::End);
             }
             let fault = match (&failure, resource_document(&head)) {
-                (None, Ok(None)) => return Ok(None),
+                (None, Ok(None)) => return Ok(()),
                 (None, Ok(Some(resource))) => {
                     let place = self.place(None);
                     self.queue(&place, resource, &head);
-                    return Ok(None);
+                    return Ok(());
                 }
                 (None, Err(fault)) => Some(fault),
                 (Some(_), _) => None,
             };
-            if !has_a_good_line(&head) {
+            // One endless line may be the first of many.
+            let one_line = head.len() > DOCUMENT_BYTES_MAX
+                && !head.contains(&b'\n')
+                && !head.trim_ascii().is_empty();
+            if !one_line && !has_a_good_line(&head) {
                 let failed = failure.map(read_error);
                 return Err(failed.or(fault).expect("a document without fault was returned above"));
             }
@@ -163,7 +234,24 @@ impl<'a> Items<'a> {
             None => reader,
         };
         let reader = BufReader::with_capacity(BUFFER_BYTES, Cursor::new(head).chain(rest));
-        Ok(Some(Lines::new(reader)))
+        let lines = self.lines.insert(Lines::new(reader));
+        self.format = match csv {
+            false => Format::Ndjson,
+            true => {
+                let header = lines.next()?.unwrap_or_default();
+                Format::Csv(Rows::new(text_of(&header)?, &self.options.csv)?)
+            }
+        };
+        Ok(())
+    }
+
+    /// Whether the first line that is not blank is a CSV header.
+    fn is_csv(&self, head: &[u8]) -> bool {
+        let Ok(header) = text_of(head.trim_ascii()) else { return false };
+        let csv = &self.options.csv;
+        !header.is_empty()
+            && !header.starts_with(['{', '['])
+            && (csv.is_mapped() || csv.delimiter(header).is_some())
     }
 
     fn place(&self, line: Option<u64>) -> Place {
@@ -172,20 +260,81 @@ impl<'a> Items<'a> {
 
     /// Puts a resource into the queue, or those of a Bundle.
     fn queue(&mut self, place: &Place, resource: Resource, text: &[u8]) {
-        let Some(entries) = resource.entry.filter(|_| resource.kind.as_deref() == Some("Bundle"))
-        else {
-            let line = checked(resource.kind, || one_line(text));
-            self.waiting.push_back(Item { place: place.clone(), line });
-            return;
-        };
-        for (number, entry) in entries.into_iter().enumerate() {
-            let line = match entry.resource {
-                Some(inner) => checked(inner.kind, || Ok(inner.text)),
-                None => Err(InputError::NoResource),
-            };
-            let place = Place { entry: Some(number), ..place.clone() };
-            self.waiting.push_back(Item { place, line });
+        if resource.kind.as_deref() != Some("Bundle") {
+            let id = resource.id();
+            let line = checked(resource.kind, || self.complete(one_line(text)?));
+            return self.waiting.push_back(Item { place: place.clone(), id, line });
         }
+        let kind = resource.bundle_type.as_ref().and_then(Value::as_str);
+        let entries = resource.entry.unwrap_or_default();
+        let transaction =
+            matches!(kind, Some("transaction" | "batch")).then(|| Transaction::new(&entries));
+        for (number, entry) in entries.iter().enumerate() {
+            let is_pointer = entry
+                .resource
+                .as_ref()
+                .is_some_and(|inner| inner.kind.as_deref() == Some("DocumentReference"));
+            if let Some(fault) = entry.resource.as_ref().and_then(|inner| inner.fault.clone()) {
+                let place = Place { entry: Some(number), ..place.clone() };
+                let line = Err(InputError::Json(fault));
+                self.waiting.push_back(Item { place, id: None, line });
+                continue;
+            }
+            if entry.is_outcome() || (transaction.is_some() && !is_pointer) {
+                self.skipped += 1;
+                continue;
+            }
+            let place = Place { entry: Some(number), ..place.clone() };
+            let (id, line) = match (&transaction, &entry.resource) {
+                (Some(transaction), _) => {
+                    match transaction.resolved(entry, &self.options.additions) {
+                        Ok((id, text)) => (id, short(text)),
+                        Err(error) => (None, Err(error)),
+                    }
+                }
+                (None, Some(inner)) => {
+                    let line = checked(inner.kind.clone(), || self.complete(inner.text.clone()));
+                    (inner.id.clone(), line)
+                }
+                (None, None) => (None, Err(InputError::NoResource)),
+            };
+            self.waiting.push_back(Item { place, id, line });
+        }
+    }
+
+    /// A resource with what the command line adds.
+    fn complete(&self, text: String) -> Result<String, InputError> {
+        match self.options.additions.is_empty() {
+            true => Ok(text),
+            false => completed(&text, &self.options.additions),
+        }
+    }
+
+    /// The next row of a CSV file, which may have several lines; the number is that of its first.
+    fn row(lines: &mut Lines<'_>) -> Result<Option<Numbered<Vec<u8>>>, Numbered<InputError>> {
+        let mut row = loop {
+            match lines.next_whole().map_err(|error| (lines.number(), error))? {
+                Some(line) if line.trim_ascii().is_empty() => {}
+                Some(line) => break line,
+                None => return Ok(None),
+            }
+        };
+        let number = lines.number();
+        while is_open(&row) {
+            if row.len() > LINE_BYTES_MAX {
+                return Err((number, InputError::OpenQuote));
+            }
+            row.push(b'\n');
+            let more = lines.next_whole().and_then(|line| line.ok_or(InputError::OpenQuote));
+            row.extend(more.map_err(|error| match error {
+                // Behind a line that was left out, rows and lines no longer fit.
+                InputError::TooLong | InputError::DocumentTooLong => {
+                    (number, InputError::OpenQuote)
+                }
+                error => (number, error),
+            })?);
+        }
+        Ok(Some((number, row)))
     }
 }
 
@@ -198,20 +347,37 @@ impl Iterator for Items<'_> {
                 return Some(item);
             }
             let lines = self.lines.as_mut()?;
-            let read = lines.next();
-            let number = lines.number();
-            let place = self.place(Some(number));
-            match read {
-                Ok(Some(text)) => match resource(&text) {
-                    Ok(resource) => self.queue(&place, resource, &text),
-                    Err(error) => return Some(Item { place, line: Err(error) }),
+            let read = match &self.format {
+                Format::Csv(_) => Self::row(lines),
+                _ => match lines.next() {
+                    Ok(line) => Ok(line.map(|line| (lines.number(), line))),
+                    Err(error) => Err((lines.number(), error)),
                 },
+            };
+            match read {
                 Ok(None) => self.lines = None,
-                Err(error) => {
-                    if !matches!(error, InputError::TooLong) {
+                Ok(Some((number, text))) => {
+                    let place = self.place(Some(number));
+                    if let Format::Csv(rows) = &self.format {
+                        let additions = &self.options.additions;
+                        let read = text_of(&text).and_then(|row| rows.resource(row, additions));
+                        let (id, line) = match read {
+                            Ok((id, line)) => (id, short(line)),
+                            Err(error) => (None, Err(error)),
+                        };
+                        return Some(Item { place, id, line });
+                    }
+                    match resource(&text) {
+                        Ok(resource) => self.queue(&place, resource, &text),
+                        Err(error) => return Some(Item { place, id: None, line: Err(error) }),
+                    }
+                }
+                Err((number, error)) => {
+                    if !matches!(error, InputError::TooLong | InputError::DocumentTooLong) {
                         self.lines = None;
                     }
-                    return Some(Item { place, line: Err(error) });
+                    let place = self.place(Some(number));
+                    return Some(Item { place, id: None, line: Err(error) });
                 }
             }
         }
@@ -223,32 +389,23 @@ impl Iterator for Items<'_> {
 struct Resource {
     #[serde(rename = "resourceType")]
     kind: Option<String>,
+    /// A string where it is as it should be; the node says when it is not.
+    id: Option<Value>,
+    /// Of a Bundle, a string.
+    #[serde(rename = "type")]
+    bundle_type: Option<Value>,
     /// Of a Bundle.
     entry: Option<Vec<Entry>>,
 }
 
-#[derive(Deserialize)]
-struct Entry {
-    resource: Option<Inner>,
-}
-
-/// A resource in a Bundle. It becomes text again at once: a Bundle of parsed values would need
-/// many times its length in memory.
-struct Inner {
-    kind: Option<String>,
-    text: String,
-}
-
-impl<'de> Deserialize<'de> for Inner {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = Value::deserialize(deserializer)?;
-        let kind = value.get("resourceType").and_then(Value::as_str).map(str::to_owned);
-        Ok(Self { kind, text: value.to_string() })
+impl Resource {
+    fn id(&self) -> Option<String> {
+        self.id.as_ref().and_then(Value::as_str).map(str::to_owned)
     }
 }
 
 fn resource(text: &[u8]) -> Result<Resource, InputError> {
-    let text = std::str::from_utf8(text).map_err(|_| InputError::Utf8)?;
+    let text = text_of(text)?;
     if !text.trim_start().starts_with('{') {
         return Err(InputError::Json("a resource begins with '{'".to_owned()));
     }
@@ -282,10 +439,28 @@ fn checked(
     match kind {
         None => Err(InputError::NoResource),
         Some(kind) if kind != "DocumentReference" => Err(InputError::OtherResource(name(&kind))),
-        Some(_) => text().and_then(|text| {
-            if text.len() > LINE_BYTES_MAX { Err(InputError::TooLong) } else { Ok(text) }
-        }),
+        Some(_) => text().and_then(short),
     }
+}
+
+fn short(text: String) -> Result<String, InputError> {
+    if text.len() > LINE_BYTES_MAX { Err(InputError::TooLong) } else { Ok(text) }
+}
+
+fn text_of(bytes: &[u8]) -> Result<&str, InputError> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        let lines = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+        let is_one_line = !bytes.trim_ascii_end().contains(&b'\n');
+        InputError::Utf8 { line: (!is_one_line).then_some(lines as u64 + 1) }
+    })
+}
+
+/// Whether the text begins with UTF-16's byte order mark, or with a character that has a zero byte
+/// in UTF-16 and none in UTF-8.
+fn is_utf16(head: &[u8]) -> bool {
+    head.starts_with(b"\xff\xfe")
+        || head.starts_with(b"\xfe\xff")
+        || head.get(..2).is_some_and(|two| two.contains(&0) && two != [0, 0])
 }
 
 /// A resource type fit for a message. Anything that is no FHIR type name is not repeated.
@@ -300,7 +475,7 @@ fn name(kind: &str) -> String {
 
 /// The text on one line. Line ends stand between tokens only: within a JSON string they are escaped.
 fn one_line(text: &[u8]) -> Result<String, InputError> {
-    let text = std::str::from_utf8(text).map_err(|_| InputError::Utf8)?;
+    let text = text_of(text)?;
     Ok(text.trim().replace(['\r', '\n'], " "))
 }
 

@@ -243,7 +243,10 @@ RX2.001       Selby       -            RX2-1  -        -
             [(None, false), (Some("partial"), false), (Some(""), false), (Some("complete"), true)]
         {
             let completeness = header.map(str::to_owned);
-            assert_eq!(is_complete(&Reply { completeness, body: String::new() }), complete);
+            assert_eq!(
+                is_complete(&Reply { completeness, next: None, body: String::new() }),
+                complete
+            );
         }
     }
 

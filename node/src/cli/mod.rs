@@ -1,10 +1,12 @@
 //! The command line: one file a subcommand, errors folded in one place.
 //!
 //! Standard output carries results, for people or, with `--json`, for programs; everything else
-//! goes to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done in part.
+//! goes to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done in part, 130 stopped by
+//! Ctrl-C.
 
 mod client;
 mod error;
+mod export;
 mod import;
 mod init;
 mod input;
@@ -21,6 +23,8 @@ use crate::demo;
 
 /// Exit code of a command that did its work in part: lines refused, or a partial result.
 const PARTLY: u8 = 3;
+/// Exit code of a command that was stopped by a signal, as shells have it for SIGINT.
+const INTERRUPTED: u8 = 130;
 /// The environment variable that stands in for `--dir`.
 const DIRECTORY_VARIABLE: &str = "SIGNPOST_DIR";
 /// The node's directory when nothing names one.
@@ -30,7 +34,7 @@ const DIRECTORY_DEFAULT: &str = "signpost-data";
 #[derive(Debug, Parser)]
 #[command(name = "signpost", version, max_term_width = 100)]
 #[command(after_help = "\
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done in part.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done in part, 130 stopped by Ctrl-C.
 
 Examples:
   signpost demo
@@ -56,7 +60,9 @@ enum Command {
     /// Runs the node until it is told to stop.
     Run(run::Args),
     /// Imports pointers into the running node.
-    Import(import::Args),
+    Import(Box<import::Args>),
+    /// Writes this node's own pointers to a file, as import takes them.
+    Export(export::Args),
     /// Finds out who holds records for a patient.
     Locate(locate::Args),
     /// Shows how the running node is.
@@ -94,6 +100,7 @@ fn run_command(command: Command, dir: Option<PathBuf>, json: bool) -> anyhow::Re
         Command::Init(args) => init::command(dir, args, json),
         Command::Run(args) => run::command(dir, args, json),
         Command::Import(args) => import::command(dir, args, json),
+        Command::Export(args) => export::command(dir, args, json),
         Command::Locate(args) => locate::command(dir, args, json),
         Command::Status(_) => status::command(dir, json),
         Command::ConfirmRestored(_) => status::confirm_restored(dir, json),

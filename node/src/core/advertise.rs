@@ -8,11 +8,8 @@ use std::collections::BTreeSet;
 use rand_core::Rng as _;
 use signpost_keys::{Verified, sign};
 use signpost_protocol::{
-    KeyEpoch, Locator, OdsCode, OrganizationId, PatientIdentifier, Pointer, PointerId,
-    PointerState, Timestamp,
-    blind::EvaluatePurpose,
-    codec::ByteString,
-    statement::{Body as _, Envelope},
+    KeyEpoch, OdsCode, OrganizationId, PatientIdentifier, Pointer, PointerId, PointerState,
+    Timestamp, blind::EvaluatePurpose, codec::ByteString,
 };
 use tracing::error;
 
@@ -20,10 +17,12 @@ use super::{
     Core, Persist, Served, Ticket, Turn,
     blinder::Waiter,
     event::Action,
-    local::{Draft, Effect, LocalReply, LocateError, NewId, Write, WriteError, Written},
+    held::{Change, Held, Overlay, PendingWrites},
+    local::{Draft, Effect, LocalReply, LocateError, NewId, Put, Write, WriteError, Written},
     rows::{self, PointerRow, RowError},
+    source::Source,
 };
-use crate::store::{Batch, Store};
+use crate::store::Batch;
 
 /// Milliseconds in which the locators of a batch of writes must be had: producers are machines
 /// that try again.
@@ -35,20 +34,13 @@ pub(super) struct WriteJob {
     writes: Vec<Write>,
 }
 
-/// A pointer as it is stored now.
-struct Held {
-    pointer: Pointer,
-    patient: PatientIdentifier,
-    statement: Vec<u8>,
-}
-
 impl Core {
     pub(super) fn start_writes(&mut self, turn: &mut Turn<'_>, ticket: Ticket, writes: Vec<Write>) {
         let epoch = self.roster.evaluators().key_epoch;
         let mut unknown = BTreeSet::new();
         for write in &writes {
             let (Write::Create { draft, .. }
-            | Write::Put { draft, .. }
+            | Write::Put(Put { draft, .. })
             | Write::Update { draft, .. }) = write
             else {
                 continue;
@@ -80,12 +72,12 @@ impl Core {
         }
         let id = match write {
             Write::Update { id, .. } => Some(id.clone()),
-            Write::Create { id, .. } | Write::Put { id, .. } => match id {
+            Write::Create { id, .. } | Write::Put(Put { id, .. }) => match id {
                 NewId::Given(id) => Some(id.clone()),
                 NewId::FromContent => self.content_id(draft).ok(),
                 NewId::Random => None,
             },
-            Write::Delete { .. } => None,
+            Write::Delete { .. } | Write::Remove { .. } => None,
         };
         let held = id.and_then(|id| self.held(turn.store, &id).ok().flatten());
         match held {
@@ -158,34 +150,32 @@ impl Core {
             Write::Create { id, draft } => {
                 let id = self.new_id(&id, &draft)?;
                 match self.held(overlay, &id).map_err(storage)? {
-                    None => self.write_version(turn, overlay, id, draft, None, blinded),
+                    None => self.write_version(turn, overlay, id, draft, (None, None), blinded),
                     Some(held) if held.is_deleted() => Err(WriteError::Gone(id)),
                     Some(_) => Err(WriteError::Exists(id)),
                 }
             }
-            Write::Put { id, draft } => {
+            Write::Put(Put { id, draft, source }) => {
                 let id = self.new_id(&id, &draft)?;
-                match self.held(overlay, &id).map_err(storage)? {
-                    Some(held) if held.is_deleted() => Err(WriteError::Gone(id)),
-                    held => self.write_version(turn, overlay, id, draft, held, blinded),
+                let held = self.held(overlay, &id).map_err(storage)?;
+                if let Some(held) = &held {
+                    held.admits(&source)?;
                 }
+                self.write_version(turn, overlay, id, draft, (held, Some(source)), blinded)
             }
             Write::Update { id, if_match, draft } => {
                 self.check_prefix(&id, &draft.custodian)?;
                 let held = self.to_change(overlay, &id, if_match)?;
-                self.write_version(turn, overlay, id, draft, Some(held), blinded)
+                let source = held.source().cloned();
+                self.write_version(turn, overlay, id, draft, (Some(held), source), blinded)
             }
-            Write::Delete { id, if_match } => {
-                match self.to_change(overlay, &id, if_match) {
-                    Ok(held) => self.delete(turn, overlay, held).map(|(w, c)| (w, Some(c))),
-                    // Deleting twice is deleting once.
-                    Err(WriteError::Gone(_)) => {
-                        let held = self.held(overlay, &id).map_err(storage)?;
-                        let held = held.ok_or(WriteError::NotFound(id))?;
-                        Ok((held.written(Effect::Unchanged), None))
-                    }
-                    Err(error) => Err(error),
+            Write::Delete { id, if_match } => self.delete(turn, overlay, id, if_match),
+            Write::Remove { id, source } => {
+                let held = self.held(overlay, &id).map_err(storage)?;
+                if held.is_some_and(|held| held.source() != Some(&source)) {
+                    return Err(WriteError::NotOfSource { id, owner: source });
                 }
+                self.delete(turn, overlay, id, None)
             }
         }
     }
@@ -218,17 +208,21 @@ impl Core {
         overlay: &Overlay<'_>,
         id: PointerId,
         draft: Draft,
-        held: Option<Held>,
+        (held, source): (Option<Held>, Option<Source>),
         blinded: &Result<(), LocateError>,
     ) -> Result<(Written, Option<Change>), WriteError> {
         let organization = self.served_of(&draft.custodian)?.organization;
         if let Some(held) = &held {
-            if held.patient != draft.patient {
-                return Err(WriteError::SubjectChanged(id));
-            }
             // A version that others refuse spoils every answer it is part of: it is signed again.
-            if held.says(&draft) && self.is_believed(held, turn.now.unix) {
-                return Ok((held.written(Effect::Unchanged), None));
+            match held.effect_of(&draft, self.is_believed(held, turn.now.unix))? {
+                Effect::Unchanged if held.source() == source.as_ref() => {
+                    return Ok((held.written(Effect::Unchanged), None));
+                }
+                Effect::Unchanged => {
+                    let change = self.take_over(overlay, held, source)?;
+                    return Ok((held.written(Effect::Unchanged), Some(change)));
+                }
+                _ => {}
             }
         }
         self.check_signing(&organization, turn.now.unix)?;
@@ -250,8 +244,11 @@ impl Core {
             issued: turn.now.unix,
             resource: draft.resource,
         };
-        let effect = if held.is_some() { Effect::Updated } else { Effect::Created };
-        let change = self.change(overlay, pointer, &draft.patient, held, effect)?;
+        let effect = match &held {
+            Some(held) if !held.is_deleted() => Effect::Updated,
+            _ => Effect::Created,
+        };
+        let change = self.change(overlay, pointer, &draft.patient, (held, source), effect)?;
         Ok((change.0, Some(change.1)))
     }
 
@@ -278,23 +275,52 @@ impl Core {
         Ok(())
     }
 
-    /// Whether other nodes take a stored version: its key was valid when it was issued, and that is
-    /// not in the future.
-    fn is_believed(&self, held: &Held, now: Timestamp) -> bool {
-        let Pointer { organization, issued, .. } = &held.pointer;
-        let envelope = Envelope::parse(Pointer::KIND, &held.statement, Pointer::BYTES_MAX);
-        let validity =
-            envelope.ok().and_then(|e| self.roster.key_validity(&e.key_id(), organization));
-        *issued <= now.plus(self.roster.parameters().clock_skew_max)
-            && validity.is_some_and(|(from, until)| from <= *issued && *issued < until)
+    /// Notes that a pointer is a source's from now on. What the pointer says stays, and so does its
+    /// version.
+    fn take_over(
+        &self,
+        overlay: &Overlay<'_>,
+        held: &Held,
+        source: Option<Source>,
+    ) -> Result<Change, WriteError> {
+        let Pointer { id, organization, .. } = &held.pointer;
+        let row = PointerRow { source, ..held.row.clone() };
+        let bytes = row.encode();
+        let mut batch = Batch::new();
+        let mut put = || {
+            batch.put(rows::pointer_key(id), &*bytes)?;
+            match &row.source {
+                Some(source) => batch.put(rows::source_key(organization, source, id), []),
+                None => Ok(()),
+            }
+        };
+        put().map_err(unfitting)?;
+        Ok(Change {
+            organization: *organization,
+            id: id.clone(),
+            row: bytes,
+            count: overlay.count(organization).map_err(storage)?,
+            batch,
+            advertise: None,
+        })
     }
 
     fn delete(
         &mut self,
         turn: &Turn<'_>,
         overlay: &Overlay<'_>,
-        held: Held,
-    ) -> Result<(Written, Change), WriteError> {
+        id: PointerId,
+        if_match: Option<u64>,
+    ) -> Result<(Written, Option<Change>), WriteError> {
+        let held = match self.to_change(overlay, &id, if_match) {
+            // Deleting twice is deleting once.
+            Err(WriteError::Gone(_)) => {
+                let held = self.held(overlay, &id).map_err(storage)?;
+                let held = held.ok_or(WriteError::NotFound(id))?;
+                return Ok((held.written(Effect::Unchanged), None));
+            }
+            held => held?,
+        };
         let pointer = Pointer {
             version: held.pointer.version + 1,
             state: PointerState::Tombstone,
@@ -302,8 +328,9 @@ impl Core {
             resource: ByteString::default(),
             ..held.pointer.clone()
         };
-        let patient = held.patient;
-        self.change(overlay, pointer, &patient, Some(held), Effect::Deleted)
+        let (patient, source) = (held.patient, held.source().cloned());
+        self.change(overlay, pointer, &patient, (Some(held), source), Effect::Deleted)
+            .map(|(written, change)| (written, Some(change)))
     }
 
     /// Signs a new version and puts everything that moves with it into one batch.
@@ -312,14 +339,14 @@ impl Core {
         overlay: &Overlay<'_>,
         pointer: Pointer,
         patient: &PatientIdentifier,
-        held: Option<Held>,
+        (held, source): (Option<Held>, Option<Source>),
         effect: Effect,
     ) -> Result<(Written, Change), WriteError> {
         let organization = pointer.organization;
         let network = self.roster.network();
         let key = &self.served(&organization).ok_or_else(lost_organization)?.pointer;
         let pointer: Verified<Pointer> = sign(pointer, key, &network);
-        let row = PointerRow::new(&pointer, patient, &self.me.storage, &mut self.rng);
+        let row = PointerRow::new(&pointer, patient, source, &self.me.storage, &mut self.rng);
         let count = overlay.count(&organization).map_err(storage)?;
         let count = match effect {
             Effect::Created => count + 1,
@@ -334,17 +361,15 @@ impl Core {
             effect,
         };
         let row_bytes = row.encode();
-        let batch = batch_of(&pointer, &row_bytes, held.as_ref(), count).map_err(|error| {
-            error!(%error, "a pointer does not fit the store");
-            WriteError::Storage("the pointer is too large for the store".to_owned())
-        })?;
+        let batch =
+            batch_of(&pointer, &row, &row_bytes, held.as_ref(), count).map_err(unfitting)?;
         let advertise =
             (pointer.listed && pointer.state != PointerState::Tombstone).then_some(pointer.locator);
         let id = pointer.id.clone();
         Ok((written, Change { organization, id, row: row_bytes, count, batch, advertise }))
     }
 
-    fn new_id(&mut self, id: &NewId, draft: &Draft) -> Result<PointerId, WriteError> {
+    pub(super) fn new_id(&mut self, id: &NewId, draft: &Draft) -> Result<PointerId, WriteError> {
         let ods = &self.served_of(&draft.custodian)?.ods;
         match id {
             NewId::Given(id) => {
@@ -388,100 +413,30 @@ impl Core {
             WriteError::NotServed { ods: ods.clone(), served: served.join(", ") }
         })
     }
-
-    fn held(&self, rows: &(impl Rows + ?Sized), id: &PointerId) -> Result<Option<Held>, RowError> {
-        let Some(row) = rows.row(id)? else { return Ok(None) };
-        let patient = row.patient(id, &self.me.storage)?;
-        let pointer = row.pointer()?;
-        Ok(Some(Held { pointer, patient, statement: row.statement.into_inner() }))
-    }
-}
-
-impl Held {
-    fn is_deleted(&self) -> bool {
-        self.pointer.state == PointerState::Tombstone
-    }
-
-    fn says(&self, draft: &Draft) -> bool {
-        self.pointer.state == draft.state
-            && draft.listed.is_none_or(|listed| self.pointer.listed == listed)
-            && self.pointer.custodian_suffix == draft.custodian_suffix
-            && self.pointer.resource == draft.resource
-    }
-
-    fn written(&self, effect: Effect) -> Written {
-        let Pointer { id, version, issued, listed, .. } = &self.pointer;
-        Written { id: id.clone(), version: *version, issued: *issued, listed: *listed, effect }
-    }
-}
-
-/// One decided write.
-struct Change {
-    organization: OrganizationId,
-    id: PointerId,
-    row: Vec<u8>,
-    count: u64,
-    batch: Batch,
-    advertise: Option<Locator>,
-}
-
-/// Writes of one job that are decided and not yet applied.
-#[derive(Default)]
-struct PendingWrites {
-    changes: Vec<Change>,
-}
-
-/// Where a pointer's row is looked up.
-trait Rows {
-    fn row(&self, id: &PointerId) -> Result<Option<PointerRow>, RowError>;
-}
-
-impl Rows for dyn Store + '_ {
-    fn row(&self, id: &PointerId) -> Result<Option<PointerRow>, RowError> {
-        PointerRow::read(self, id)
-    }
-}
-
-/// The store as it will be once the job's writes so far are applied.
-struct Overlay<'a> {
-    store: &'a dyn Store,
-    pending: &'a PendingWrites,
-}
-
-impl Rows for Overlay<'_> {
-    fn row(&self, id: &PointerId) -> Result<Option<PointerRow>, RowError> {
-        match self.pending.changes.iter().rev().find(|change| change.id == *id) {
-            Some(change) => PointerRow::decode(&change.row).map(Some),
-            None => PointerRow::read(self.store, id),
-        }
-    }
-}
-
-impl Overlay<'_> {
-    fn count(&self, organization: &OrganizationId) -> Result<u64, RowError> {
-        let changes = &self.pending.changes;
-        match changes.iter().rev().find(|change| change.organization == *organization) {
-            Some(change) => Ok(change.count),
-            None => rows::read_count(self.store, organization),
-        }
-    }
 }
 
 fn batch_of(
     pointer: &Pointer,
-    row: &[u8],
+    row: &PointerRow,
+    row_bytes: &[u8],
     held: Option<&Held>,
     count: u64,
 ) -> Result<Batch, crate::store::BatchError> {
     let mut batch = Batch::new();
     if let Some(held) = held {
-        batch.put(rows::version_key(&held.pointer.id, held.pointer.version), &*held.statement)?;
+        let version = rows::version_key(&held.pointer.id, held.pointer.version);
+        batch.put(version, &*held.row.statement)?;
         batch.delete(rows::index_key(&held.pointer))?;
     }
-    batch.put(rows::pointer_key(&pointer.id), row)?;
-    if pointer.state != PointerState::Tombstone {
+    batch.put(rows::pointer_key(&pointer.id), row_bytes)?;
+    let lives = pointer.state != PointerState::Tombstone;
+    if lives {
         let listed = if pointer.listed { rows::LISTED } else { rows::UNLISTED };
         batch.put(rows::index_key(pointer), listed)?;
+    }
+    if let Some(source) = &row.source {
+        let key = rows::source_key(&pointer.organization, source, &pointer.id);
+        if lives { batch.put(key, [])? } else { batch.delete(key)? }
     }
     batch.put(rows::count_key(&pointer.organization), count.to_be_bytes())?;
     Ok(batch)
@@ -494,7 +449,12 @@ fn local_id(ods: &OdsCode, bytes: &[u8; 16]) -> PointerId {
     PointerId::new(ods, &local).expect("an ODS code and 36 hexadecimal digits make an id")
 }
 
-fn storage(error: RowError) -> WriteError {
+fn unfitting(error: crate::store::BatchError) -> WriteError {
+    error!(%error, "a pointer does not fit the store");
+    WriteError::Storage("the pointer is too large for the store".to_owned())
+}
+
+pub(super) fn storage(error: RowError) -> WriteError {
     error!(%error, "the store failed");
     WriteError::Storage(error.to_string())
 }

@@ -10,7 +10,7 @@ use signpost_protocol::{
     limits,
 };
 
-use super::completeness::Completeness;
+use super::{completeness::Completeness, source::Source};
 
 /// On whose behalf a clinical system asks. Reaches the holder with the ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,14 +171,8 @@ pub enum Write {
         /// Its content.
         draft: Draft,
     },
-    /// Makes the pointer say this, whether it exists or not; the same content again changes
-    /// nothing (import).
-    Put {
-        /// Its id.
-        id: NewId,
-        /// Its content.
-        draft: Draft,
-    },
+    /// See [`Put`].
+    Put(Put),
     /// Changes an existing pointer (FHIR update).
     Update {
         /// Its id.
@@ -195,6 +189,30 @@ pub enum Write {
         /// The version that the producer saw (`If-Match`).
         if_match: Option<u64>,
     },
+    /// Deletes a pointer that its source no longer has (import), unless it has become another
+    /// source's meanwhile.
+    Remove {
+        /// Its id.
+        id: PointerId,
+        /// Whose it must be.
+        source: Source,
+    },
+}
+
+/// Makes a pointer of `source` say this, whether it exists or not; the same content again changes
+/// nothing (import).
+///
+/// A pointer of no source becomes the source's own, also when its content stays. One that was
+/// deleted and was this source's comes back, with the next version: in nightly extracts records
+/// vanish and return.
+#[derive(Clone, Debug)]
+pub struct Put {
+    /// Its id.
+    pub id: NewId,
+    /// Its content.
+    pub draft: Draft,
+    /// The producer system that says so.
+    pub source: Source,
 }
 
 /// What became of a [`Write`], durable when it is told.
@@ -255,6 +273,25 @@ pub enum WriteError {
     /// It was deleted; its id is never used again.
     #[error("the pointer of this id was deleted; its id cannot be used again")]
     Gone(PointerId),
+    /// Another producer system imports it.
+    #[error(
+        "pointer {id} comes from the source {owner}: import it with --source {owner}; to move it \
+         to another source, delete it in a replacing import of {owner} and give it a new id"
+    )]
+    OtherSource {
+        /// The pointer.
+        id: PointerId,
+        /// Its source.
+        owner: Source,
+    },
+    /// It was to be deleted as a pointer of a source that it does not belong to.
+    #[error("pointer {id} does not belong to the source {owner}, so it was left as it is")]
+    NotOfSource {
+        /// The pointer.
+        id: PointerId,
+        /// Whose it was thought to be.
+        owner: Source,
+    },
     /// Somebody else changed it first.
     #[error(
         "the pointer is at version {current}, not {expected}: read it again and repeat your change"
@@ -281,6 +318,34 @@ pub enum WriteError {
     Busy(&'static str),
     /// The store failed: what the node holds after its restart may be the old or the new.
     #[error("the pointer could not be stored: {0}")]
+    Storage(String),
+}
+
+/// A part of a list, and where the next one begins.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    /// In the order of their ids, at most the bound of the request.
+    pub items: Vec<T>,
+    /// Passed as `after` with the next request; `None` at the end of the list.
+    pub next: Option<PointerId>,
+}
+
+/// Ids in one page of [`LocalRequest::SourceIds`]: 64 KiB, and well under a millisecond of the
+/// core's time.
+pub const IDS_PER_PAGE_MAX: usize = 1_000;
+/// Pointers in one page of [`LocalRequest::Export`], deleted ones among them: 1.3 MiB when each
+/// has the most bytes allowed, and a few milliseconds of the core's time.
+pub const EXPORTS_PER_PAGE_MAX: usize = 100;
+
+/// Own pointers cannot be listed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListError {
+    /// The node has too much to do.
+    #[error("the node is too busy: {0}")]
+    Busy(&'static str),
+    /// A fault of this node's store.
+    #[error("the node's store failed: {0}")]
     Storage(String),
 }
 
@@ -363,6 +428,24 @@ pub enum LocalRequest {
     Read(ReadRequest),
     /// Changes to own pointers, at most [`WRITES_PER_REQUEST_MAX`], each for itself.
     Write(Vec<Write>),
+    /// What each of these would do, at most [`WRITES_PER_REQUEST_MAX`]: nothing is evaluated,
+    /// signed or stored.
+    Rehearse(Vec<Put>),
+    /// The ids of a source's pointers that are not deleted, in order, at most
+    /// [`IDS_PER_PAGE_MAX`].
+    SourceIds {
+        /// The source.
+        source: Source,
+        /// Only ids behind this one.
+        after: Option<PointerId>,
+    },
+    /// Own pointers that are not deleted, with their subjects, at most [`EXPORTS_PER_PAGE_MAX`].
+    Export {
+        /// Only those of this source.
+        source: Option<Source>,
+        /// Only those behind this one.
+        after: Option<PointerId>,
+    },
     /// The producers have re-sent what came after the back-up: see `restored_as_of`.
     ConfirmRestored,
     /// See [`StatusReport`].
@@ -392,6 +475,12 @@ pub enum LocalReply {
     Read(Result<ReadPointer, ReadError>),
     /// To [`LocalRequest::Write`], in the same order.
     Write(Vec<Result<Written, WriteError>>),
+    /// To [`LocalRequest::Rehearse`], in the same order.
+    Rehearse(Vec<Result<Written, WriteError>>),
+    /// To [`LocalRequest::SourceIds`].
+    SourceIds(Result<Page<PointerId>, ListError>),
+    /// To [`LocalRequest::Export`].
+    Export(Result<Page<ReadPointer>, ListError>),
     /// To [`LocalRequest::ConfirmRestored`].
     ConfirmRestored(Confirmation),
     /// To [`LocalRequest::Status`].
@@ -404,14 +493,21 @@ impl LocalReply {
         match self {
             Self::Locate(Err(LocateError::Storage(reason)))
             | Self::Read(Err(ReadError::Storage(reason))) => fault.clone_into(reason),
-            Self::Write(results) => {
+            Self::Write(results) | Self::Rehearse(results) => {
                 for result in results {
                     if let Err(WriteError::Storage(reason)) = result {
                         fault.clone_into(reason);
                     }
                 }
             }
-            Self::Locate(_) | Self::Read(_) | Self::ConfirmRestored(_) | Self::Status(_) => {}
+            Self::SourceIds(Err(ListError::Storage(reason)))
+            | Self::Export(Err(ListError::Storage(reason))) => fault.clone_into(reason),
+            Self::Locate(_)
+            | Self::Read(_)
+            | Self::SourceIds(_)
+            | Self::Export(_)
+            | Self::ConfirmRestored(_)
+            | Self::Status(_) => {}
         }
     }
 }

@@ -31,6 +31,7 @@ mod evaluator;
 mod event;
 mod fetch;
 mod filter_work;
+mod held;
 mod holder;
 mod inquiry;
 pub mod local;
@@ -40,6 +41,8 @@ mod peers;
 mod replay;
 mod restored;
 pub mod rows;
+pub mod source;
+mod sources;
 mod status;
 
 use std::{
@@ -306,6 +309,15 @@ impl Core {
                 turn.answer(ticket, LocalReply::Write(busy));
             }
             LocalRequest::Write(writes) => self.start_writes(turn, ticket, writes),
+            LocalRequest::Rehearse(puts) => self.rehearse(turn, ticket, puts),
+            LocalRequest::SourceIds { source, after } => {
+                let page = self.source_page(turn.store, &source, after.as_ref());
+                turn.answer(ticket, LocalReply::SourceIds(page));
+            }
+            LocalRequest::Export { source, after } => {
+                let page = self.export_page(turn.store, source.as_ref(), after.as_ref());
+                turn.answer(ticket, LocalReply::Export(page));
+            }
             LocalRequest::ConfirmRestored => self.confirm_restored(turn, ticket),
             LocalRequest::Status => {
                 let report = self.status(turn.now, turn.store);

@@ -53,10 +53,15 @@ impl Core {
         turn: &Turn<'_>,
         id: &PointerId,
     ) -> Result<Option<ReadPointer>, RowError> {
-        let Some(row) = PointerRow::read(turn.store, id)? else { return Ok(None) };
+        let row = PointerRow::read(turn.store, id)?;
+        row.map(|row| self.opened(id, &row)).transpose()
+    }
+
+    /// An own pointer with its subject, from its row.
+    pub(super) fn opened(&self, id: &PointerId, row: &PointerRow) -> Result<ReadPointer, RowError> {
         let pointer = row.pointer()?;
         let subject = Some(row.patient(id, &self.me.storage)?);
         let (ods, name) = self.label(&pointer.organization);
-        Ok(Some(ReadPointer { found: FoundPointer { pointer, ods, name }, subject }))
+        Ok(ReadPointer { found: FoundPointer { pointer, ods, name }, subject })
     }
 }

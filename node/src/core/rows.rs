@@ -7,6 +7,7 @@
 //! | `p` pointer id | [`PointerRow`]: the newest version, with its sealed subject |
 //! | `v` pointer id 0x00 version (u64 BE) | an older version's signed bytes, for audit |
 //! | `l` organization, key epoch (u32 BE), locator, pointer id | index by patient; the row is [`LISTED`] or [`UNLISTED`] |
+//! | `s` organization, source, 0x00, pointer id | empty: a pointer of that source, not deleted |
 //! | `c` organization | number of pointers that are not deleted (u64 BE) |
 //! | `o` organization | [`OwnHeadRow`] |
 //! | `h` organization, node | another node's signed digest head: a cache |
@@ -22,6 +23,7 @@ use signpost_protocol::{
     statement::{Body as _, Envelope},
 };
 
+use super::source::{SOURCE_BYTES_MAX, Source};
 use crate::store::{ROLLED_BACK_KEY, Store, StoreError};
 
 /// Row of the index for a pointer that counts in the digest.
@@ -31,7 +33,8 @@ pub const UNLISTED: [u8; 1] = [0];
 
 /// System name, a separator and ten digits, sealed.
 const SEALED_SUBJECT_BYTES_MAX: usize = 32 + sealing::OVERHEAD_BYTES;
-const ROW_BYTES_MAX: usize = limits::POINTER_BYTES_MAX + SEALED_SUBJECT_BYTES_MAX + 16;
+const ROW_BYTES_MAX: usize =
+    limits::POINTER_BYTES_MAX + SEALED_SUBJECT_BYTES_MAX + SOURCE_BYTES_MAX + 16;
 
 /// A pointer as its holder keeps it.
 #[derive(Clone, Debug, Encode, Decode)]
@@ -43,6 +46,10 @@ pub struct PointerRow {
     /// The patient, sealed for this pointer id.
     #[n(1)]
     pub subject: ByteString<SEALED_SUBJECT_BYTES_MAX>,
+    /// The producer system that imported it; none for a pointer made through the FHIR API, and in
+    /// rows from before there were sources. A tombstone keeps it.
+    #[n(2)]
+    pub source: Option<Source>,
 }
 
 /// A row cannot be read: the store is damaged, or the key of this node was changed.
@@ -58,10 +65,11 @@ pub enum RowError {
 }
 
 impl PointerRow {
-    /// Puts a signed pointer and its patient together.
+    /// Puts a signed pointer, its patient and its source together.
     pub fn new(
         pointer: &Verified<Pointer>,
         patient: &PatientIdentifier,
+        source: Option<Source>,
         key: &StorageKey,
         rng: &mut impl rand_core::CryptoRng,
     ) -> Self {
@@ -71,6 +79,7 @@ impl PointerRow {
             statement: ByteString::new(pointer.bytes().to_vec())
                 .expect("a signed pointer is within its cap: the resource's cap leaves room"),
             subject: ByteString::new(sealed).expect("the longest system name fits"),
+            source,
         }
     }
 
@@ -224,6 +233,31 @@ pub fn index_locator(key: &[u8]) -> Result<Locator, RowError> {
         .ok_or(RowError::Damaged("index"))
 }
 
+/// Prefix of the rows of one source.
+#[must_use]
+pub fn source_prefix(organization: &OrganizationId, source: &Source) -> Vec<u8> {
+    [b"s", &organization.as_bytes()[..], source.as_str().as_bytes(), b"\0"].concat()
+}
+
+/// Key that says that a pointer is of a source.
+#[must_use]
+pub fn source_key(organization: &OrganizationId, source: &Source, id: &PointerId) -> Vec<u8> {
+    [&source_prefix(organization, source)[..], id.as_str().as_bytes()].concat()
+}
+
+/// The pointer id that stands behind `prefix` in a key.
+///
+/// # Errors
+/// When the key is damaged.
+pub fn id_behind(prefix: &[u8], key: &[u8]) -> Result<PointerId, RowError> {
+    key.strip_prefix(prefix)
+        .and_then(|id| std::str::from_utf8(id).ok()?.parse().ok())
+        .ok_or(RowError::Damaged("index"))
+}
+
+/// Prefix of all [`PointerRow`]s.
+pub const POINTERS_PREFIX: &[u8] = b"p";
+
 /// Key of the count of pointers.
 #[must_use]
 pub fn count_key(organization: &OrganizationId) -> Vec<u8> {
@@ -248,6 +282,36 @@ pub fn head_key(organization: &OrganizationId, node: &NodeId) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_from_before_there_were_sources_has_none() {
+        #[derive(Encode)]
+        #[cbor(map)]
+        struct OldRow {
+            #[n(0)]
+            statement: ByteString<16>,
+            #[n(1)]
+            subject: ByteString<16>,
+        }
+        let bytes = |text: &[u8]| ByteString::new(text.to_vec()).unwrap();
+        let old = codec::encode(&OldRow { statement: bytes(b"s"), subject: bytes(b"p") });
+        let mut row = PointerRow::decode(&old).unwrap();
+        assert_eq!((&*row.statement, &*row.subject, &row.source), (&b"s"[..], &b"p"[..], &None));
+        row.source = Some("PAS".parse().unwrap());
+        assert_eq!(PointerRow::decode(&row.encode()).unwrap().source, row.source);
+    }
+
+    #[test]
+    fn a_source_whose_name_begins_like_another_is_apart_from_it() {
+        let organization = OrganizationId([1; 32]);
+        let [short, long] = ["PAS", "PAS.2"].map(|name| name.parse::<Source>().unwrap());
+        let id: PointerId = "RX1-7".parse().unwrap();
+        let prefix = source_prefix(&organization, &short);
+        let key = source_key(&organization, &short, &id);
+        assert_eq!(id_behind(&prefix, &key).unwrap(), id);
+        assert!(!source_key(&organization, &long, &id).starts_with(&prefix));
+        assert!(id_behind(&prefix, &prefix).is_err());
+    }
 
     #[test]
     fn an_index_key_gives_back_its_parts() {

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, io::Write as _, path::Path};
 use serde::Serialize;
 use signpost_protocol::PatientIdentifier;
 
-use super::{atomic::AtomicFile, client::Client, federation::Node};
+use super::{AtomicFile, client::Client, federation::Node};
 
 /// Name of the file that says where the nodes are.
 pub(super) const FEDERATION_FILE: &str = "federation.json";

@@ -11,8 +11,8 @@ use std::{
 use anyhow::{Context as _, bail};
 
 use super::{
+    Interrupt,
     client::Client,
-    interrupt::Interrupt,
     processes::{Process, stop_all, tail},
     progress::Step,
 };

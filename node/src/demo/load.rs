@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use super::{client::Client, federation::Node, interrupt::Interrupt, progress::Step};
+use super::{Interrupt, client::Client, federation::Node, progress::Step};
 use crate::synthetic::Population;
 
 /// Lines in one request: the most that a node takes.

@@ -6,11 +6,9 @@
 //! exit code 1. Everything goes through the nodes' public API, as a clinical system would.
 
 mod announce;
-mod atomic;
 mod client;
 mod federation;
 mod founding;
-mod interrupt;
 mod load;
 mod outage;
 mod ports;
@@ -31,10 +29,12 @@ use std::{
 use anyhow::Context as _;
 use signpost_protocol::OdsCode;
 
-use crate::synthetic::{Organization, PATIENTS_MAX, Population};
-use atomic::AtomicFile;
+use crate::{
+    atomic_file::AtomicFile,
+    interrupt::Interrupt,
+    synthetic::{Organization, PATIENTS_MAX, Population},
+};
 use federation::Federation;
-use interrupt::Interrupt;
 use progress::Progress;
 use report::{DEALT, OrganizationLine, Report};
 use truth::{Survey, TRUTH_FILE};

@@ -6,9 +6,9 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use super::{
+    Interrupt,
     client::{Holdings, LookUp},
     federation::{Federation, Node},
-    interrupt::Interrupt,
     report::Shown,
     trial::{self, differences, spaced},
     truth::{Case, Survey},

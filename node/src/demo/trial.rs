@@ -10,9 +10,9 @@ use serde::Serialize;
 use signpost_protocol::PatientIdentifier;
 
 use super::{
+    Interrupt,
     client::{Holdings, LookUp},
     federation::Node,
-    interrupt::Interrupt,
     progress::Step,
     report::{Shown, Times},
     truth::{Case, Survey},

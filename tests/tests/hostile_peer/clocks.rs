@@ -3,7 +3,7 @@
 use signpost_node::core::{
     completeness::CauseKind,
     local::{
-        Confirmation, Draft, Effect, LocalReply, LocalRequest, LocateError, NewId,
+        Confirmation, Draft, Effect, LocalReply, LocalRequest, LocateError, NewId, Put,
         WRITES_PER_REQUEST_MAX, Write, WriteError,
     },
 };
@@ -299,7 +299,8 @@ fn a_pointer_that_was_signed_by_a_wrong_clock_is_signed_again_when_it_is_sent_ag
     network.nodes[HOLDER].skew = 24 * 3_600_000;
     network.start(HOLDER);
     let superseded = Draft { state: PointerState::Superseded, ..draft(HOLDER, patient(2)) };
-    let put = Write::Put { id: NewId::Given(id), draft: superseded };
+    let source = "default".parse().unwrap();
+    let put = Write::Put(Put { id: NewId::Given(id), draft: superseded, source });
     let first = network.write(HOLDER, vec![put.clone()]).remove(0).unwrap();
     assert_eq!((first.effect, first.version), (Effect::Updated, 2));
     network.kill(HOLDER);

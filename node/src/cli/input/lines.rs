@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Cursor, Read};
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::{InputError, LINE_BYTES_MAX};
+use super::{DOCUMENT_BYTES_MAX, InputError, LINE_BYTES_MAX};
 
 /// What a gzip file begins with (RFC 1952 §2.3.1).
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
@@ -33,34 +33,51 @@ impl<'a> Lines<'a> {
     /// The next line that is not blank, trimmed; `None` at the end.
     ///
     /// # Errors
-    /// After [`InputError::TooLong`] the lines go on, after any other error they do not.
+    /// As [`Self::next_whole`].
     pub(super) fn next(&mut self) -> Result<Option<Vec<u8>>, InputError> {
         loop {
-            let mut line = Vec::new();
-            self.number += 1;
-            let (mut ended, mut failure) =
-                append(&mut *self.reader, &mut line, LINE_BYTES_MAX + 1, Until::LineEnd);
-            let too_long = line.len() > LINE_BYTES_MAX && !line.ends_with(b"\n");
-            while too_long && !ended && failure.is_none() && !line.ends_with(b"\n") {
-                line.clear();
-                (ended, failure) =
-                    append(&mut *self.reader, &mut line, LINE_BYTES_MAX, Until::LineEnd);
-            }
-            // A line that the failure cut short is no line.
-            if let Some(failure) = failure {
-                return Err(read_error(failure));
-            }
-            if too_long {
-                return Err(InputError::TooLong);
-            }
+            let Some(line) = self.next_whole()? else { return Ok(None) };
             let trimmed = line.trim_ascii();
             if !trimmed.is_empty() {
                 return Ok(Some(trimmed.to_vec()));
             }
-            if ended {
-                return Ok(None);
-            }
         }
+    }
+
+    /// The next line as it is, without its end; `None` at the end.
+    ///
+    /// # Errors
+    /// After [`InputError::TooLong`] and [`InputError::DocumentTooLong`] the lines go on, after any
+    /// other error they do not.
+    pub(super) fn next_whole(&mut self) -> Result<Option<Vec<u8>>, InputError> {
+        let mut line = Vec::new();
+        self.number += 1;
+        let (mut ended, mut failure) =
+            append(&mut *self.reader, &mut line, LINE_BYTES_MAX + 1, Until::LineEnd);
+        let too_long = line.len() > LINE_BYTES_MAX && !line.ends_with(b"\n");
+        let mut length = line.len();
+        while too_long && !ended && failure.is_none() && !line.ends_with(b"\n") {
+            line.clear();
+            (ended, failure) = append(&mut *self.reader, &mut line, LINE_BYTES_MAX, Until::LineEnd);
+            length = length.saturating_add(line.len());
+        }
+        // A line that the failure cut short is no line.
+        if let Some(failure) = failure {
+            return Err(read_error(failure));
+        }
+        if too_long {
+            return Err(match length > DOCUMENT_BYTES_MAX {
+                true => InputError::DocumentTooLong,
+                false => InputError::TooLong,
+            });
+        }
+        if line.is_empty() && ended {
+            return Ok(None);
+        }
+        if line.pop_if(|byte| *byte == b'\n').is_some() {
+            line.pop_if(|byte| *byte == b'\r');
+        }
+        Ok(Some(line))
     }
 }
 

@@ -7,7 +7,7 @@ use super::*;
 
 /// Each item as `place` and the outcome: `ok N`, N being the id, or the error.
 fn read(bytes: &[u8]) -> Vec<String> {
-    Items::new("f", bytes)
+    Items::new("f", bytes, &Options::default())
         .map(|item| match item.line {
             Ok(line) => {
                 assert!(!line.contains(['\n', '\r']), "more than one line: {line}");
@@ -98,7 +98,8 @@ fn a_bad_line_costs_that_line_only() {
     let mut text = line("a").into_bytes();
     text.extend_from_slice(b"\n{\"a\":\"\xff\"}\n");
     text.extend_from_slice(line("b").as_bytes());
-    assert_eq!(read(&text), ["f:1 ok a", "f:2 not UTF-8 text", "f:3 ok b"]);
+    let bad = "f:2 not UTF-8 text, perhaps Windows-1252: save it as UTF-8";
+    assert_eq!(read(&text), ["f:1 ok a", bad, "f:3 ok b"]);
 }
 
 #[test]
@@ -120,7 +121,7 @@ fn a_bad_document_is_one_error() {
     assert_eq!(outcome.len(), 1, "{outcome:?}");
     assert!(outcome[0].starts_with("f not JSON: EOF"), "{outcome:?}");
     assert_eq!(read(b"hello\nworld"), ["f not JSON: a resource begins with '{'"]);
-    assert_eq!(read(&[0xff, 0xfe, b'{', 0]), ["f not UTF-8 text"]);
+    assert_eq!(read(&[0xff, b'{']), ["f not UTF-8 text, perhaps Windows-1252: save it as UTF-8"]);
 }
 
 #[test]
@@ -142,8 +143,25 @@ fn content_is_never_repeated_in_an_error() {
 fn nesting_without_end_is_no_danger() {
     let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
     let inner = format!(r#"{{"resourceType":"DocumentReference","x":{deep}}}"#);
-    let outcome = read(bundle(&[&inner]).as_bytes());
+    // It costs its own entry, and the ones beside it are kept.
+    let outcome = read(bundle(&[&inner, &line("a")]).as_bytes());
     assert!(outcome[0].contains("recursion limit"), "{outcome:?}");
+    assert_eq!(outcome[1], "f entry[1] ok a");
+}
+
+#[test]
+fn a_member_that_is_repeated_is_refused_in_an_entry_as_in_a_file() {
+    let twice = r#"{"resourceType":"DocumentReference","id":"b","subject":{},"subject":{}}"#;
+    for kind in ["collection", "transaction"] {
+        let bundle = format!(
+            r#"{{"resourceType":"Bundle","type":"{kind}","entry":[{{"resource":{twice}}}]}}"#
+        );
+        let outcome = read(bundle.as_bytes());
+        assert!(outcome[0].contains("same name"), "{outcome:?}");
+        assert_eq!(outcome.len(), 1);
+    }
+    // What a search without results returns.
+    assert!(read(br#"{"resourceType":"Bundle","type":"searchset","total":0}"#).is_empty());
 }
 
 #[test]
@@ -165,7 +183,8 @@ fn lines_and_documents_have_a_longest() {
     let entries: Vec<_> = entries.iter().map(String::as_str).collect();
     assert_eq!(read(bundle(&entries).as_bytes()).len(), 9);
     let endless = io::repeat(b' ').take(2 * DOCUMENT_BYTES_MAX as u64);
-    let errors: Vec<_> = Items::new("f", endless).map(|item| item.line.unwrap_err()).collect();
+    let errors: Vec<_> =
+        Items::new("f", endless, &Options::default()).map(|item| item.line.unwrap_err()).collect();
     assert!(matches!(errors[..], [InputError::DocumentTooLong]), "{errors:?}");
 }
 
@@ -216,7 +235,7 @@ proptest! {
         let length = bytes.len();
         bytes[at % length] = to;
         bytes.truncate(cut % (length + 1));
-        for item in Items::new("f", &bytes[..]) {
+        for item in Items::new("f", &bytes[..], &Options::default()) {
             prop_assert_eq!(item.place.file, "f");
         }
     }
@@ -235,4 +254,145 @@ proptest! {
             .collect();
         prop_assert_eq!(ids, (0..blanks.len()).map(|n| n.to_string()).collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn other_encodings_are_named() {
+    let utf16 = "{\"resourceType\":1}".encode_utf16();
+    let (mut little, mut big) = (vec![0xff, 0xfe], vec![0xfe, 0xff]);
+    for unit in utf16 {
+        little.extend(unit.to_le_bytes());
+        big.extend(unit.to_be_bytes());
+    }
+    for bytes in [&little[..], &little[2..], &big, &big[2..]] {
+        assert_eq!(read(bytes), ["f UTF-16 text: save it as UTF-8"], "{bytes:?}");
+        assert_eq!(read(&gzip(bytes)), ["f UTF-16 text: save it as UTF-8"], "{bytes:?}");
+    }
+    let mut windows = pretty(&line("a")).into_bytes();
+    let at = windows.iter().position(|byte| *byte == b'a').unwrap();
+    windows[at] = 0xe9;
+    let line = windows[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+    let said = format!("f not UTF-8 text in line {line}, perhaps Windows-1252: save it as UTF-8");
+    assert_eq!(read(&windows), [said]);
+    let csv = b"id,nhs_number,custodian,url\n1,9990000018,RX1,u:\xe9\n2,9990000018,RX1,u:2\n";
+    let said = "f:2 not UTF-8 text, perhaps Windows-1252: save it as UTF-8";
+    assert_eq!(read(csv), [said, "f:3 ok RX1-2"]);
+}
+
+#[test]
+fn a_line_of_a_gigabyte_costs_that_line_and_little_memory() {
+    let row = |n: u32| format!("{n},9990000018,RX1,u:{n}\n");
+    let header = "id,nhs_number,custodian,url\n";
+    // One of them as long as the rule has it; the others as short as makes the same difference, because
+    // an unoptimized build takes its time.
+    let (gigabyte, long) = (1 << 30, DOCUMENT_BYTES_MAX as u64 + 4096);
+    let too_long = InputError::DocumentTooLong.to_string();
+    for (head, length, foot, expected) in [
+        (
+            line("a") + "\n",
+            gigabyte,
+            format!("\n{}\n", line("b")),
+            ["f:1 ok a", "f:2 !", "f:3 ok b"],
+        ),
+        (
+            String::new(),
+            long,
+            format!("\n{}\n{}", line("a"), line("b")),
+            ["f:1 !", "f:2 ok a", "f:3 ok b"],
+        ),
+        (
+            header.to_owned() + &row(1),
+            long,
+            format!("\n{}", row(2)),
+            ["f:2 ok RX1-1", "f:3 !", "f:4 ok RX1-2"],
+        ),
+    ] {
+        let source = head.as_bytes().chain(io::repeat(b'x').take(length)).chain(foot.as_bytes());
+        let items: Vec<_> = Items::new("f", source, &Options::default())
+            .map(|item| match item.line {
+                Ok(line) => {
+                    let value: Value = serde_json::from_str(&line).unwrap();
+                    format!("{} ok {}", item.place, value["id"].as_str().unwrap())
+                }
+                Err(error) => {
+                    assert_eq!(error.to_string(), too_long);
+                    format!("{} !", item.place)
+                }
+            })
+            .collect();
+        assert_eq!(items, expected);
+    }
+}
+
+#[test]
+fn a_csv_file_is_read_row_by_row() {
+    let header = "id;nhs_number;custodian;url;title";
+    let text = format!(
+        "\u{feff}\r\n{header}\r\n1;9990000018;RX1;u:1;plain\n\r\n2;9990000018;RX1;u:2;\"two\r\nlines; \
+         \"\"quoted\"\"\"\r\n3;9990000018;RX1;u:3\n4;9990000018;RX1;u:4;\"last\""
+    );
+    let expected = [
+        "f:3 ok RX1-1",
+        "f:5 ok RX1-2",
+        "f:7 the row has 4 cells, where the header has 5",
+        "f:8 ok RX1-4",
+    ];
+    assert_eq!(read(text.as_bytes()), expected);
+    assert_eq!(read(&gzip(text.as_bytes())), expected);
+    let whole = gzip(text.as_bytes());
+    let cut = read(&whole[..whole.len() - 9]);
+    assert!(cut.last().unwrap().ends_with(&InputError::Truncated.to_string()), "{cut:?}");
+    // Rows behind a quote that does not close could be anybody's.
+    let text = format!(
+        "{header}\n1;9990000018;RX1;u:1;a\n2;9990000018;RX1;u:2;\"a\n3;9990000018;RX1;u:3;b\n"
+    );
+    let said = format!("f:3 {}", InputError::OpenQuote);
+    assert_eq!(read(text.as_bytes()), ["f:2 ok RX1-1", &said]);
+    let outcome = read(format!("{header};Ward\n1;9990000018;RX1;u:1;a;b\n").as_bytes());
+    assert!(outcome.len() == 1 && outcome[0].starts_with("f:1 the column \"Ward\""), "{outcome:?}");
+    assert_eq!(read(header.as_bytes()), [""; 0], "no rows are no fault");
+}
+
+#[test]
+fn a_transaction_gives_its_pointers_and_counts_the_rest() {
+    let text = json_text(include_str!("../../../../tests/data/synthea-like/transaction.json"));
+    let options = Options {
+        additions: Additions {
+            custodian: None,
+            document_url: Some("https://records.example/{id}".parse().unwrap()),
+        },
+        ..Options::default()
+    };
+    let mut items = Items::new("f", text.as_bytes(), &options);
+    let read: Vec<_> = items.by_ref().map(|item| (item.id, item.line)).collect();
+    assert_eq!((read.len(), items.skipped()), (2, 4));
+    for (id, line) in read {
+        let value: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        assert_eq!(value["id"].as_str(), id.as_deref());
+        assert!(id.unwrap().starts_with("RX1-"));
+        assert!(crate::fhir::document_reference::draft(value).is_ok());
+    }
+    // Without a url for what stands in the resource, the node refuses it: it holds the record.
+    let options = Options::default();
+    let items = Items::new("f", text.as_bytes(), &options);
+    let refused = items.filter(|item| {
+        let value = serde_json::from_str(item.line.as_ref().unwrap()).unwrap();
+        crate::fhir::document_reference::draft(value).is_err()
+    });
+    assert_eq!(refused.count(), 1);
+}
+
+fn json_text(text: &str) -> String {
+    serde_json::from_str::<Value>(text).unwrap().to_string()
+}
+
+#[test]
+fn a_bundle_without_entries_and_outcomes_of_searches_are_no_faults() {
+    assert_eq!(read(br#"{"resourceType":"Bundle","type":"searchset","total":1}"#), [""; 0]);
+    let text = format!(
+        r#"{{"resourceType":"Bundle","type":"searchset","entry":[{{"resource":{}}},
+        {{"search":{{"mode":"outcome"}},"resource":{{"resourceType":"OperationOutcome"}}}}]}}"#,
+        line("a")
+    );
+    assert_eq!(read(text.as_bytes()), ["f entry[0] ok a"]);
 }

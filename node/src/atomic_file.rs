@@ -9,7 +9,7 @@ use std::{
 
 /// A file under a temporary name beside its own, until [`AtomicFile::commit`].
 #[derive(Debug)]
-pub(super) struct AtomicFile {
+pub(crate) struct AtomicFile {
     path: PathBuf,
     partial: PathBuf,
     file: BufWriter<File>,
@@ -17,8 +17,8 @@ pub(super) struct AtomicFile {
 }
 
 impl AtomicFile {
-    /// Begins to write `path`. Readable by its owner alone: the demo's files hold tokens.
-    pub(super) fn create(path: &Path) -> io::Result<Self> {
+    /// Begins to write `path`. Readable by its owner alone: they hold tokens or patients' numbers.
+    pub(crate) fn create(path: &Path) -> io::Result<Self> {
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(".partial");
         let partial = path.with_file_name(name);
@@ -32,13 +32,14 @@ impl AtomicFile {
     }
 
     /// Gives the file its name, once its content is on disk.
-    pub(super) fn commit(mut self) -> io::Result<()> {
+    pub(crate) fn commit(mut self) -> io::Result<()> {
         self.file.flush()?;
         self.file.get_ref().sync_all()?;
         fs::rename(&self.partial, &self.path)?;
         self.committed = true;
         // The rename itself is durable only when the directory is.
         match self.path.parent() {
+            Some(parent) if parent.as_os_str().is_empty() => File::open(".")?.sync_all(),
             Some(parent) => File::open(parent)?.sync_all(),
             None => Ok(()),
         }

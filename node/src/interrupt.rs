@@ -1,7 +1,7 @@
-//! Ctrl-C, SIGTERM and a closed terminal, as something that every wait of the demo notices.
+//! Ctrl-C, SIGTERM and a closed terminal, as something that every wait of a long command notices.
 //!
-//! The demo's own work is blocking threads; one more thread listens for the signals and raises a
-//! flag. Nothing is stopped from inside a signal handler.
+//! The work of such a command is blocking threads; one more thread listens for the signals and
+//! raises a flag. Nothing is stopped from inside a signal handler.
 
 use std::{
     sync::{Arc, Condvar, Mutex, PoisonError},
@@ -12,21 +12,34 @@ use std::{
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// The demo was told to stop.
+/// The command was told to stop.
 #[derive(Debug, thiserror::Error)]
 #[error("stopped before it was finished")]
-pub(super) struct Interrupted;
+pub(crate) struct Interrupted;
 
 /// A cloneable flag: raised once, never lowered.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Interrupt(Arc<(Mutex<bool>, Condvar)>);
+pub(crate) struct Interrupt(Arc<(Mutex<bool>, Condvar)>);
 
 impl Interrupt {
     /// A flag that the process's signals raise.
     ///
     /// # Errors
     /// When the signals cannot be listened for.
-    pub(super) fn on_signals() -> anyhow::Result<Self> {
+    pub(crate) fn on_signals() -> anyhow::Result<Self> {
+        Self::listening(None)
+    }
+
+    /// The same, and a second signal ends the process at once with this exit code: the command may
+    /// be waiting for input that never comes.
+    ///
+    /// # Errors
+    /// When the signals cannot be listened for.
+    pub(crate) fn on_signals_then_exit(code: i32) -> anyhow::Result<Self> {
+        Self::listening(Some(code))
+    }
+
+    fn listening(code_of_second: Option<i32>) -> anyhow::Result<Self> {
         let flag = Self::default();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
@@ -43,31 +56,38 @@ impl Interrupt {
         };
         let raised = flag.clone();
         thread::spawn(move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    _ = signals.0.recv() => {}
-                    _ = signals.1.recv() => {}
-                    _ = signals.2.recv() => {}
-                }
-            });
+            let mut next = || {
+                runtime.block_on(async {
+                    tokio::select! {
+                        _ = signals.0.recv() => {}
+                        _ = signals.1.recv() => {}
+                        _ = signals.2.recv() => {}
+                    }
+                });
+            };
+            next();
             raised.raise();
+            if let Some(code) = code_of_second {
+                next();
+                std::process::exit(code);
+            }
         });
         Ok(flag)
     }
 
     /// Raises the flag.
-    pub(super) fn raise(&self) {
+    pub(crate) fn raise(&self) {
         *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.0.1.notify_all();
     }
 
     /// Fails when the flag is raised.
-    pub(super) fn check(&self) -> Result<(), Interrupted> {
+    pub(crate) fn check(&self) -> Result<(), Interrupted> {
         self.pause(Duration::ZERO)
     }
 
     /// Waits for `duration`, or fails as soon as the flag is raised.
-    pub(super) fn pause(&self, duration: Duration) -> Result<(), Interrupted> {
+    pub(crate) fn pause(&self, duration: Duration) -> Result<(), Interrupted> {
         let until = Instant::now() + duration;
         let mut raised = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
