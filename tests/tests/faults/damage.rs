@@ -163,6 +163,7 @@ fn harms(sound: &Path, rng: &mut ChaCha20Rng) -> Vec<(PathBuf, Harm, usize)> {
         harms.push((database.clone(), Harm::Zero, place(written)));
         harms.push((database.clone(), Harm::Flip, place(written)));
     }
+    harms.push((database.clone(), Harm::Truncate, written / 2));
     harms.push((database.clone(), Harm::Truncate, place(written)));
     harms.push((database, Harm::Remove, 0));
     harms.push((store.join("acknowledged"), Harm::Flip, place(8)));
