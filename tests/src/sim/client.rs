@@ -88,7 +88,7 @@ impl Network {
     pub fn call(&mut self, at: usize, request: LocalRequest) -> LocalReply {
         let ticket = self.begin(at, request);
         self.run_until(60_000, |network| network.nodes[at].replies.contains_key(&ticket));
-        self.nodes[at].replies.remove(&ticket).expect("every local request is answered")
+        self.reply(at, ticket).expect("every local request is answered")
     }
 
     /// Sends a local request without waiting.
@@ -100,7 +100,19 @@ impl Network {
 
     /// The reply to [`Self::begin`], if it has come.
     pub fn reply(&mut self, at: usize, ticket: Ticket) -> Option<LocalReply> {
-        self.nodes[at].replies.remove(&ticket)
+        self.nodes[at].replies.remove(&ticket).map(|(_, reply)| reply)
+    }
+
+    /// Whether a request of [`Self::begin`] was answered.
+    #[must_use]
+    pub fn is_answered(&self, at: usize, ticket: Ticket) -> bool {
+        self.nodes[at].replies.contains_key(&ticket)
+    }
+
+    /// All replies of a node that nobody has taken, each with the true time at which it left.
+    pub fn take_replies(&mut self, at: usize) -> Vec<(Ticket, u64, LocalReply)> {
+        let replies = std::mem::take(&mut self.nodes[at].replies);
+        replies.into_iter().map(|(ticket, (time, reply))| (ticket, time, reply)).collect()
     }
 }
 

@@ -7,7 +7,7 @@ use signpost_node::{
 };
 use signpost_protocol::PublicKey;
 
-use super::{Due, Network};
+use super::{Due, Network, SimNode, node::Asker};
 
 /// Milliseconds that a message takes, at least; up to as much again by chance.
 const LINK_DELAY: u64 = 5;
@@ -26,6 +26,8 @@ pub struct Passing<'a> {
     pub is_reply: bool,
     /// The bytes.
     pub bytes: &'a [u8],
+    /// Milliseconds of true time since the network was founded.
+    pub time: u64,
 }
 
 /// What becomes of a frame.
@@ -36,11 +38,14 @@ pub enum Fate {
     Drop,
     /// It arrives twice.
     Twice,
+    /// It arrives this many milliseconds later than it should.
+    Late(u64),
     /// Something else arrives in its place.
     Replace(Vec<u8>),
 }
 
 pub(super) type Meddler = Box<dyn FnMut(&Passing<'_>) -> Fate>;
+pub(super) type Witness = Box<dyn FnMut(&Passing<'_>, &SimNode)>;
 
 impl Network {
     /// Cuts the link between two nodes, or restores it.
@@ -58,6 +63,12 @@ impl Network {
     /// Lets `meddler` decide about every frame from now on.
     pub fn meddle(&mut self, meddler: impl FnMut(&Passing<'_>) -> Fate + 'static) {
         self.meddler = Some(Box::new(meddler));
+    }
+
+    /// Shows `witness` every frame at the moment in which it leaves, with the node that sends it,
+    /// before anybody meddles with it.
+    pub fn watch(&mut self, witness: impl FnMut(&Passing<'_>, &SimNode) + 'static) {
+        self.witness = Some(Box::new(witness));
     }
 
     /// Leaves frames alone again.
@@ -82,27 +93,24 @@ impl Network {
         }
         let life = self.nodes[at].life;
         self.push(REQUEST_TIMEOUT, Due::Timeout { node: at, life, token });
-        for frame in self.pass(at, to, Some(plane), false, &frame) {
+        for (late, frame) in self.pass(at, to, Some(plane), false, &frame) {
             let id = InboundId(self.number());
-            self.nodes[to].inbound.insert(id, (at, token, plane));
+            self.nodes[to].inbound.insert(id, Asker { at, life, token, plane });
             let peer = self.key(at);
-            let delay = self.link_delay();
+            let delay = self.link_delay() + late;
             self.push_event(to, delay, Event::Request { peer, plane, id, frame });
         }
     }
 
     pub(super) fn send_reply(&mut self, at: usize, id: InboundId, frame: Vec<u8>) {
-        let Some((to, token, plane)) = self.nodes[at].inbound.remove(&id) else {
+        let Some(Asker { at: to, life, token, plane }) = self.nodes[at].inbound.remove(&id) else {
             self.nodes[at].answers.insert(id, Some(frame));
             return;
         };
-        for frame in self.pass(at, to, Some(plane), true, &frame) {
-            if self.nodes[to].outstanding.remove(&token).is_none() {
-                continue;
-            }
-            let peer = self.key(at);
-            let delay = self.link_delay();
-            self.push_event(to, delay, Event::Response { token, peer, result: Ok(frame) });
+        assert!(frame.len() <= plane.reply_bytes_max(), "a reply is over its plane's cap");
+        for (late, frame) in self.pass(at, to, Some(plane), true, &frame) {
+            let delay = self.link_delay() + late;
+            self.push(delay, Due::Reply { node: to, life, token, from: at, frame });
         }
     }
 
@@ -111,6 +119,18 @@ impl Network {
             let peer = self.key(to);
             self.push_event(at, 1, Event::Response { token, peer, result: Err(why) });
         }
+    }
+
+    /// What a reply is to its asker, unless the request has failed meanwhile.
+    pub(super) fn response(
+        &mut self,
+        at: usize,
+        token: u64,
+        from: usize,
+        frame: Vec<u8>,
+    ) -> Option<Event> {
+        self.nodes[at].outstanding.remove(&token)?;
+        Some(Event::Response { token, peer: self.key(from), result: Ok(frame) })
     }
 
     pub(super) fn connect(&mut self, a: usize, b: usize) -> bool {
@@ -144,6 +164,7 @@ impl Network {
         }
     }
 
+    /// What arrives of a frame, and how late.
     pub(super) fn pass(
         &mut self,
         from: usize,
@@ -151,16 +172,18 @@ impl Network {
         plane: Option<Plane>,
         is_reply: bool,
         bytes: &[u8],
-    ) -> Vec<Vec<u8>> {
-        let fate = self
-            .meddler
-            .as_mut()
-            .map_or(Fate::Pass, |meddler| meddler(&Passing { from, to, plane, is_reply, bytes }));
+    ) -> Vec<(u64, Vec<u8>)> {
+        let passing = Passing { from, to, plane, is_reply, bytes, time: self.now };
+        if let Some(witness) = &mut self.witness {
+            witness(&passing, &self.nodes[from]);
+        }
+        let fate = self.meddler.as_mut().map_or(Fate::Pass, |meddler| meddler(&passing));
         match fate {
-            Fate::Pass => vec![bytes.to_vec()],
+            Fate::Pass => vec![(0, bytes.to_vec())],
             Fate::Drop => Vec::new(),
-            Fate::Twice => vec![bytes.to_vec(), bytes.to_vec()],
-            Fate::Replace(bytes) => vec![bytes],
+            Fate::Twice => vec![(0, bytes.to_vec()), (0, bytes.to_vec())],
+            Fate::Late(late) => vec![(late, bytes.to_vec())],
+            Fate::Replace(bytes) => vec![(0, bytes)],
         }
     }
 

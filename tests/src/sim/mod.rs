@@ -2,16 +2,18 @@
 //! and everything follows from one seed.
 //!
 //! `mod` is the clock and the queue of what is due; one node in `node`, what lies between two of them
-//! in `link`, what carries out the decisions of a core in `shell`, its users in `client`.
+//! in `link`, what carries out the decisions of a core in `shell`, its users in `client`,
+//! bugs to be caught in `plant`.
 
 mod client;
 mod link;
 mod node;
+mod plant;
 mod shell;
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeSet, BinaryHeap, HashMap},
+    collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap},
     sync::Arc,
 };
 
@@ -20,20 +22,23 @@ use signpost_keys::Roster;
 use signpost_node::{
     core::{Action, Event, local::StatusReport},
     network::RequestFailure,
-    store::Store as _,
+    store::{DisclosureRecord, Store as _},
 };
+use signpost_protocol::PublicKey;
 
-use self::link::Meddler;
+use self::link::{Meddler, Witness};
 pub use self::{
     client::caller,
     link::{Fate, Passing},
-    node::{Backup, SimNode},
+    node::{Backup, Load, SimNode},
+    plant::Plant,
 };
 use crate::founding::{Plan, found};
 
 enum Due {
     Event { node: usize, life: u64, event: Event },
-    Durable { node: usize, life: u64, then: Vec<Action> },
+    Reply { node: usize, life: u64, token: u64, from: usize, frame: Vec<u8> },
+    Durable { node: usize, life: u64, disclosure: Option<DisclosureRecord>, then: Vec<Action> },
     Timeout { node: usize, life: u64, token: u64 },
     Wakeup { node: usize, life: u64, time: u64 },
 }
@@ -50,7 +55,10 @@ pub struct Network {
     queue: BinaryHeap<Reverse<(u64, u64)>>,
     due: HashMap<u64, Due>,
     cut: BTreeSet<(usize, usize)>,
+    numbers: BTreeMap<PublicKey, usize>,
     meddler: Option<Meddler>,
+    witness: Option<Witness>,
+    plant: Option<Plant>,
     next: u64,
 }
 
@@ -59,16 +67,20 @@ impl Network {
     #[must_use]
     pub fn new(plan: &Plan, seed: u64) -> Self {
         let (roster, founders) = found(plan, seed);
-        let nodes = founders.into_iter().map(SimNode::new).collect();
+        let nodes: Vec<SimNode> = founders.into_iter().map(SimNode::new).collect();
+        let numbers = nodes.iter().enumerate().map(|(at, node)| (node.key, at)).collect();
         let mut network = Self {
             nodes,
             roster,
-            now: 1_000,
+            now: plan.age,
             rng: ChaCha20Rng::seed_from_u64(seed ^ 0x5eed),
             queue: BinaryHeap::new(),
             due: HashMap::new(),
             cut: BTreeSet::new(),
+            numbers,
             meddler: None,
+            witness: None,
+            plant: None,
             next: 0,
         };
         for node in 0..network.nodes.len() {
@@ -147,6 +159,7 @@ impl Network {
     fn happen(&mut self, due: Due) {
         let (at, life) = match &due {
             Due::Event { node, life, .. }
+            | Due::Reply { node, life, .. }
             | Due::Durable { node, life, .. }
             | Due::Timeout { node, life, .. }
             | Due::Wakeup { node, life, .. } => (*node, *life),
@@ -161,8 +174,13 @@ impl Network {
                 self.nodes[at].wakeup = None;
                 Event::Tick
             }
-            Due::Durable { then, .. } => {
+            Due::Reply { token, from, frame, .. } => {
+                let Some(event) = self.response(at, token, from, frame) else { return };
+                event
+            }
+            Due::Durable { disclosure, then, .. } => {
                 self.nodes[at].store.flush().expect("the memory store does not fail");
+                self.nodes[at].disclosures.extend(disclosure);
                 return self.carry_out(at, then);
             }
             Due::Timeout { token, .. } => {

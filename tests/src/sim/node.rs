@@ -7,7 +7,10 @@ use std::{
 
 use rand_core::Rng as _;
 use signpost_node::{
-    core::{Core, Now, Policy, Ticket, local::LocalReply},
+    core::{
+        Core, Now, Policy, Ticket,
+        local::{LocalReply, Located},
+    },
     digests::SharedBytes,
     network::{GossipId, InboundId, Plane, Verdict},
     store::{Batch, DisclosureRecord, MemoryStore, Store as _},
@@ -23,25 +26,50 @@ pub struct SimNode {
     pub founder: Founder,
     /// What it has stored.
     pub store: Arc<MemoryStore>,
-    /// What it disclosed and located.
+    /// What it disclosed and located, as far as that is on disk.
     pub disclosures: Vec<DisclosureRecord>,
     /// Its clock minus true time, in milliseconds.
     pub skew: i64,
     /// The purposes for which it discloses.
     pub purposes: Vec<String>,
+    /// Milliseconds that it takes to build a filter, or to compare one with the store.
+    pub build_time: u64,
+    pub(super) key: PublicKey,
     pub(super) core: Option<Core>,
     pub(super) life: u64,
     pub(super) started: u64,
     pub(super) blobs: HashMap<ContentHash, SharedBytes>,
     pub(super) connected: BTreeSet<usize>,
-    pub(super) inbound: BTreeMap<InboundId, (usize, u64, Plane)>,
+    pub(super) inbound: BTreeMap<InboundId, Asker>,
     pub(super) outstanding: BTreeMap<u64, usize>,
-    pub(super) replies: BTreeMap<Ticket, LocalReply>,
+    pub(super) replies: BTreeMap<Ticket, (u64, LocalReply)>,
+    /// What it told the user before.
+    pub(super) told_last: Option<Located>,
     /// What became of requests that were handed in: a frame, or none where it was left unanswered.
     pub(super) answers: BTreeMap<InboundId, Option<Vec<u8>>>,
     pub(super) verdicts: BTreeMap<GossipId, Verdict>,
     /// The wake-up that counts; later ones are void.
     pub(super) wakeup: Option<u64>,
+}
+
+/// To whom a reply goes: the node, the life of it that asked, and by what it knows the request.
+#[derive(Clone, Copy)]
+pub(super) struct Asker {
+    pub(super) at: usize,
+    pub(super) life: u64,
+    pub(super) token: u64,
+    pub(super) plane: Plane,
+}
+
+/// How much of what must be bounded a node holds now.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// Requests to others that have no response yet.
+    pub outstanding: usize,
+    /// Requests of others that have no reply yet.
+    pub inbound: usize,
+    /// Filters and change lists on disk.
+    pub blobs: usize,
 }
 
 /// What a node had on disk at some time.
@@ -52,12 +80,15 @@ pub struct Backup {
 
 impl SimNode {
     pub(super) fn new(founder: Founder) -> Self {
+        let key = signpost_keys::SecretKey::from_seed(&founder.transport).public();
         Self {
             founder,
             store: Arc::new(MemoryStore::new()),
             disclosures: Vec::new(),
             skew: 0,
             purposes: vec!["TREAT".to_owned()],
+            build_time: 5,
+            key,
             core: None,
             life: 0,
             started: 0,
@@ -66,6 +97,7 @@ impl SimNode {
             inbound: BTreeMap::new(),
             outstanding: BTreeMap::new(),
             replies: BTreeMap::new(),
+            told_last: None,
             answers: BTreeMap::new(),
             verdicts: BTreeMap::new(),
             wakeup: None,
@@ -168,10 +200,27 @@ impl Network {
     /// The transport key of a node.
     #[must_use]
     pub fn key(&self, at: usize) -> PublicKey {
-        signpost_keys::SecretKey::from_seed(&self.nodes[at].founder.transport).public()
+        self.nodes[at].key
     }
 
     pub(super) fn number_of(&self, key: &PublicKey) -> Option<usize> {
-        (0..self.nodes.len()).find(|at| self.key(*at) == *key)
+        self.numbers.get(key).copied()
+    }
+
+    /// Milliseconds of true time since the network was founded at which a running node started.
+    #[must_use]
+    pub fn started(&self, at: usize) -> u64 {
+        self.nodes[at].started
+    }
+
+    /// What a node holds that must be bounded.
+    #[must_use]
+    pub fn load(&self, at: usize) -> Load {
+        let node = &self.nodes[at];
+        Load {
+            outstanding: node.outstanding.len(),
+            inbound: node.inbound.len(),
+            blobs: node.blobs.len(),
+        }
     }
 }

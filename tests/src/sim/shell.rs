@@ -15,7 +15,7 @@ use signpost_protocol::{
     limits,
 };
 
-use super::{Due, Network};
+use super::{Due, Network, Plant, node::Asker};
 
 /// Milliseconds until a write is durable.
 const FLUSH_DELAY: u64 = 2;
@@ -45,8 +45,10 @@ impl Network {
             }
             Action::Reply { id, frame } => self.send_reply(at, id, frame),
             Action::Refuse { id } => match self.nodes[at].inbound.remove(&id) {
-                Some((from, token, _)) => {
-                    self.fail_request(from, token, at, RequestFailure::Refused);
+                Some(Asker { at: from, life, token, .. }) => {
+                    if self.nodes[from].life == life {
+                        self.fail_request(from, token, at, RequestFailure::Refused);
+                    }
                 }
                 None => {
                     self.nodes[at].answers.insert(id, None);
@@ -65,10 +67,10 @@ impl Network {
             }
             Action::Publish(frame) => {
                 for to in self.nodes[at].connected.clone() {
-                    for frame in self.pass(at, to, None, false, &frame) {
+                    for (late, frame) in self.pass(at, to, None, false, &frame) {
                         let id = GossipId(self.number());
                         let via = self.key(at);
-                        let delay = self.link_delay();
+                        let delay = self.link_delay() + late;
                         self.push_event(to, delay, Event::Gossip { id, via, frame });
                     }
                 }
@@ -77,22 +79,24 @@ impl Network {
                 self.nodes[at].verdicts.insert(id, verdict);
             }
             Action::Answer { ticket, reply } => {
-                self.nodes[at].replies.insert(ticket, reply);
+                let reply = self.spoil_reply(at, reply);
+                self.nodes[at].replies.insert(ticket, (self.now, reply));
             }
             Action::Persist(Persist { batches, disclosure, then, .. }) => {
                 for batch in &batches {
                     self.nodes[at].store.apply(batch).expect("the memory store does not fail");
                 }
-                self.nodes[at].disclosures.extend(disclosure);
                 let life = self.nodes[at].life;
-                self.push(FLUSH_DELAY, Due::Durable { node: at, life, then });
+                let then = self.spoil_order(at, then);
+                self.push(FLUSH_DELAY, Due::Durable { node: at, life, disclosure, then });
             }
             Action::LoadBlob(hash) => {
                 let bytes = self.nodes[at].blobs.get(&hash).cloned();
                 self.push_event(at, 1, Event::Blob { hash, bytes });
             }
             Action::StoreBlob { hash, bytes } => {
-                let fits = ContentHash::of(&bytes) == hash;
+                let fits =
+                    ContentHash::of(&bytes) == hash || self.plant == Some(Plant::UncheckedParts);
                 let bytes: Option<SharedBytes> = fits.then(|| Arc::new(bytes) as SharedBytes);
                 if let Some(bytes) = &bytes {
                     self.nodes[at].blobs.insert(hash, bytes.clone());
@@ -115,13 +119,18 @@ impl Network {
                     NewFilter { hash, salt, class, ones, bytes }
                 });
                 let organization = build.organization;
-                self.push_event(at, 5, Event::FilterBuilt { organization, result });
+                let delay = self.nodes[at].build_time;
+                self.push_event(at, delay, Event::FilterBuilt { organization, result });
             }
             Action::AuditFilter(job) => {
                 let store = self.nodes[at].store.clone();
-                let result = audit_filter(&job, &*store);
+                let result = match self.plant {
+                    Some(Plant::BlindAudit) => Ok(Vec::new()),
+                    _ => audit_filter(&job, &*store),
+                };
                 let organization = job.organization;
-                self.push_event(at, 5, Event::FilterAudited { organization, result });
+                let delay = self.nodes[at].build_time;
+                self.push_event(at, delay, Event::FilterAudited { organization, result });
             }
         }
     }
