@@ -2,10 +2,11 @@
 //! and everything follows from one seed.
 //!
 //! `mod` is the clock and the queue of what is due; one node in `node`, what lies between two of them
-//! in `link`, what carries out the decisions of a core in `shell`, its users in `client`,
+//! in `link`, what passes from one to all in `gossip`, what carries out the decisions of a core in `shell`, its users in `client`,
 //! bugs to be caught in `plant`.
 
 mod client;
+mod gossip;
 mod link;
 mod node;
 mod plant;
@@ -38,6 +39,7 @@ use crate::founding::{Plan, found};
 enum Due {
     Event { node: usize, life: u64, event: Event },
     Reply { node: usize, life: u64, token: u64, from: usize, frame: Vec<u8> },
+    Gossip { node: usize, life: u64, via: usize, frame: Vec<u8> },
     Durable { node: usize, life: u64, disclosure: Option<DisclosureRecord>, then: Vec<Action> },
     Timeout { node: usize, life: u64, token: u64 },
     Wakeup { node: usize, life: u64, time: u64 },
@@ -160,6 +162,7 @@ impl Network {
         let (at, life) = match &due {
             Due::Event { node, life, .. }
             | Due::Reply { node, life, .. }
+            | Due::Gossip { node, life, .. }
             | Due::Durable { node, life, .. }
             | Due::Timeout { node, life, .. }
             | Due::Wakeup { node, life, .. } => (*node, *life),
@@ -176,6 +179,10 @@ impl Network {
             }
             Due::Reply { token, from, frame, .. } => {
                 let Some(event) = self.response(at, token, from, frame) else { return };
+                event
+            }
+            Due::Gossip { via, frame, .. } => {
+                let Some(event) = self.heard(at, via, frame) else { return };
                 event
             }
             Due::Durable { disclosure, then, .. } => {

@@ -1,7 +1,7 @@
 //! One node: its life, its disk, its clock.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -48,6 +48,10 @@ pub struct SimNode {
     /// What became of requests that were handed in: a frame, or none where it was left unanswered.
     pub(super) answers: BTreeMap<InboundId, Option<Vec<u8>>>,
     pub(super) verdicts: BTreeMap<GossipId, Verdict>,
+    /// Gossiped frames that came before.
+    pub(super) seen: HashSet<ContentHash>,
+    /// Gossiped frames that the core is looking at, and who passed them on.
+    pub(super) judging: BTreeMap<GossipId, (usize, Vec<u8>)>,
     /// The wake-up that counts; later ones are void.
     pub(super) wakeup: Option<u64>,
 }
@@ -100,6 +104,8 @@ impl SimNode {
             told_last: None,
             answers: BTreeMap::new(),
             verdicts: BTreeMap::new(),
+            seen: HashSet::new(),
+            judging: BTreeMap::new(),
             wakeup: None,
         }
     }
@@ -132,6 +138,8 @@ impl Network {
         node.life += 1;
         node.store.crash();
         node.inbound.clear();
+        node.judging.clear();
+        node.seen.clear();
         node.outstanding.clear();
         for peer in std::mem::take(&mut node.connected) {
             self.disconnect(peer, at);

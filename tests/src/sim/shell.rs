@@ -5,7 +5,7 @@ use std::sync::Arc;
 use signpost_node::{
     core::{Action, Event, NewFilter, Persist, audit_filter, build_filter},
     digests::SharedBytes,
-    network::{GossipId, RequestFailure},
+    network::RequestFailure,
     store::Store as _,
 };
 use signpost_protocol::{
@@ -65,19 +65,8 @@ impl Network {
                     });
                 self.send_reply(at, id, codec::encode(&answer));
             }
-            Action::Publish(frame) => {
-                for to in self.nodes[at].connected.clone() {
-                    for (late, frame) in self.pass(at, to, None, false, &frame) {
-                        let id = GossipId(self.number());
-                        let via = self.key(at);
-                        let delay = self.link_delay() + late;
-                        self.push_event(to, delay, Event::Gossip { id, via, frame });
-                    }
-                }
-            }
-            Action::Judge { id, verdict } => {
-                self.nodes[at].verdicts.insert(id, verdict);
-            }
+            Action::Publish(frame) => self.publish(at, frame),
+            Action::Judge { id, verdict } => self.judge(at, id, verdict),
             Action::Answer { ticket, reply } => {
                 let reply = self.spoil_reply(at, reply);
                 self.nodes[at].replies.insert(ticket, (self.now, reply));
