@@ -218,6 +218,9 @@ impl Core {
             let error = ReadError::HolderDown { ods, name, reason };
             return turn.answer(ticket, LocalReply::Read(Err(error)));
         }
+        let mut completeness = Completeness::default();
+        // A pointer that this node does not hold may be one that it has lost.
+        self.note_own_past(Some(organization), &mut completeness);
         let number = self.number();
         let inquiry = Inquiry {
             ticket,
@@ -227,7 +230,7 @@ impl Core {
             goal: Goal::Read { id: id.clone() },
             targets: Vec::new(),
             found: BTreeMap::new(),
-            completeness: Completeness::default(),
+            completeness,
         };
         self.inquiries.insert(number, inquiry);
         self.ask_all(turn, number, &candidates, &AskSubject::Pointer { id });

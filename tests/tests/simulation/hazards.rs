@@ -120,6 +120,30 @@ fn a_holder_may_disclose_for_other_purposes() {
     assert_eq!(locate_for(&mut network, "TREAT").pointers.len(), 0);
 }
 
+/// Row 8: whether at its own node or at another, a pointer that a restored node has lost is not said
+/// not to exist, until its admin confirms that everything was sent again.
+#[test]
+fn a_lost_pointer_is_not_said_not_to_exist() {
+    let (mut network, kept) = network(Standing::Admitted, 96);
+    let backup = network.back_up(HOLDER);
+    let lost = network.write(HOLDER, vec![create(HOLDER, patient(2))]).remove(0).unwrap().id;
+    network.run_for(1_000);
+    network.kill(HOLDER);
+    network.restore(HOLDER, &backup);
+    network.start(HOLDER);
+    network.run_for(5_000);
+    for at in [HOLDER, ASKER] {
+        let read = network.read(at, &lost);
+        assert!(matches!(read, Err(ReadError::HolderDown { .. })), "at ORG{at}: {read:?}");
+        assert!(network.read(at, &kept).is_ok(), "at ORG{at}");
+    }
+    network.call(HOLDER, LocalRequest::ConfirmRestored);
+    for at in [HOLDER, ASKER] {
+        let read = network.read(at, &lost);
+        assert!(matches!(read, Err(ReadError::NotFound(_))), "at ORG{at}: {read:?}");
+    }
+}
+
 /// Row 11: eight pages of an answer are fetched, and what is beyond them is said to be missing.
 #[test]
 fn more_pointers_than_fit_are_called_truncated_and_as_many_as_fit_are_not() {
