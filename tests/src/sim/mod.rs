@@ -13,8 +13,7 @@ mod plant;
 mod shell;
 
 use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
@@ -54,8 +53,8 @@ pub struct Network {
     /// Milliseconds of true time since the network was founded.
     pub now: u64,
     rng: ChaCha20Rng,
-    queue: BinaryHeap<Reverse<(u64, u64)>>,
-    due: HashMap<u64, Due>,
+    /// What is due, by time and then in the order in which it was decided.
+    due: BTreeMap<(u64, u64), Due>,
     cut: BTreeSet<(usize, usize)>,
     numbers: BTreeMap<PublicKey, usize>,
     meddler: Option<Meddler>,
@@ -76,8 +75,7 @@ impl Network {
             roster,
             now: plan.age,
             rng: ChaCha20Rng::seed_from_u64(seed ^ 0x5eed),
-            queue: BinaryHeap::new(),
-            due: HashMap::new(),
+            due: BTreeMap::new(),
             cut: BTreeSet::new(),
             numbers,
             meddler: None,
@@ -147,13 +145,13 @@ impl Network {
 
     fn run(&mut self, end: u64, done: impl Fn(&Self) -> bool) {
         while !done(self) {
-            let Some(Reverse((time, id))) = self.queue.peek().copied() else { return };
+            let Some(next) = self.due.first_entry() else { return };
+            let (time, _) = *next.key();
             if time > end {
                 return;
             }
-            self.queue.pop();
+            let due = next.remove();
             self.now = self.now.max(time);
-            let due = self.due.remove(&id).expect("everything queued is due once");
             self.happen(due);
         }
     }
@@ -211,8 +209,7 @@ impl Network {
 
     fn push(&mut self, delay: u64, due: Due) {
         let id = self.number();
-        self.queue.push(Reverse((self.now + delay, id)));
-        self.due.insert(id, due);
+        self.due.insert((self.now + delay, id), due);
     }
 
     fn number(&mut self) -> u64 {
