@@ -20,8 +20,6 @@ pub enum Plant {
     PreviousAnswer,
     /// Candidates that could not be asked are left out of what a user is told.
     ForgottenCauses,
-    /// A part of a digest is kept without looking whether it has the hash asked for.
-    UncheckedParts,
     /// The comparison of an own digest with the store, after a restart, finds nothing missing.
     BlindAudit,
 }

@@ -291,7 +291,7 @@ impl Scenario {
             PARAMETERS.head_interval
         };
         loop {
-            self.network.run_for(500);
+            self.network.run_for(1_000);
             self.step()?;
             self.resend_and_confirm()?;
             let Some(fault) = self.complaint()? else {
@@ -310,13 +310,9 @@ impl Scenario {
         Ok(())
     }
 
-    /// What some node complains of.
+    /// What the first node that complains of anything complains of.
     fn complaint(&mut self) -> Result<Option<String>, Violation> {
-        let mut complaint = None;
         for at in 0..NODES {
-            if !self.is_up(at) {
-                continue;
-            }
             let status = self.network.status(at);
             if status.serves[0].restored_as_of.is_some() {
                 if !self.replaced.contains(&at) {
@@ -331,10 +327,11 @@ impl Scenario {
                 !notice.contains("dealt by one party")
                     && !notice.contains("evaluators that it takes")
             };
-            let fault = status.notices.iter().find(is_fault);
-            complaint = complaint.or(fault.map(|fault| format!("ORG{at}: {fault}")));
+            if let Some(fault) = status.notices.iter().find(is_fault) {
+                return Ok(Some(format!("ORG{at}: {fault}")));
+            }
         }
-        Ok(complaint)
+        Ok(None)
     }
 
     fn below(&mut self, n: u64) -> u64 {
