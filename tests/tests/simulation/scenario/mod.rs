@@ -202,6 +202,7 @@ impl Scenario {
     /// Plays the seed to its end, or to the first thing that is not as it must be.
     pub fn play(&mut self) -> Result<(), Violation> {
         self.recover("everybody starts")?;
+        self.liar_creates();
         for _ in 0..15 {
             self.user_acts()?;
             self.pass_time(150)?;

@@ -68,6 +68,16 @@ impl Scenario {
         self.begin(at, LocalRequest::Write(writes), op)
     }
 
+    /// The liar holds something of every patient, so that everybody asks it.
+    pub(super) fn liar_creates(&mut self) {
+        let (at, mut writes) = (self.liar, Vec::new());
+        for of in 0..PATIENTS as u32 {
+            let text = self.text();
+            writes.push(Write::Create { id: NewId::Random, draft: draft(at, patient(of), text) });
+        }
+        self.begin(at, LocalRequest::Write(writes), Op::OfLiar);
+    }
+
     /// A pointer at a node that runs, with nothing under way.
     pub(super) fn some_pointer(&mut self, wanted: impl Fn(&Record) -> bool) -> Option<PointerId> {
         let is_busy = |id: &PointerId| {
