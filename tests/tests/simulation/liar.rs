@@ -292,7 +292,10 @@ impl Liar {
             _ => return None,
         }
         self.answers.push(honest);
-        self.told.push(told);
+        // One endless page may be followed by an honest last one: then there is nothing to notice.
+        if lie != Lie::Endless {
+            self.told.push(told);
+        }
         Some(Fate::Replace(reply_with(self.sign(forged, &self.pointer))))
     }
 

@@ -90,7 +90,7 @@ fn whatever_happens_nothing_false_is_shown_and_nothing_missing_is_called_complet
     assert!(failed.is_empty(), "seeds {failed:?} failed; how to replay them is said above");
     // A simulation in which nothing happens proves nothing.
     let many = seeds.len() as u64;
-    assert!(total.complete > 20 * many && total.partial > 5 * many, "{total:?}");
+    assert!(total.complete > 20 * many && total.partial > 3 * many, "{total:?}");
     assert!(total.kills > many && total.lies > many && total.demands > 20 * many, "{total:?}");
     assert!(total.restored > many / 4, "{total:?}");
 }
