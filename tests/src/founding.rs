@@ -37,6 +37,8 @@ pub struct Plan {
     pub evaluators: usize,
     /// The standing of each organization that is not admitted.
     pub standings: Vec<(usize, Standing)>,
+    /// Milliseconds after the founding at which the nodes start.
+    pub age: u64,
 }
 
 impl Plan {
@@ -50,6 +52,7 @@ impl Plan {
             threshold: (evaluators / 2 + 1) as u16,
             evaluators,
             standings: Vec::new(),
+            age: 1_000,
         }
     }
 }

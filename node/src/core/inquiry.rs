@@ -220,8 +220,11 @@ impl Core {
             let error = ReadError::HolderDown { ods, name, reason };
             return turn.answer(ticket, LocalReply::Read(Err(error)));
         }
+        let mut completeness = Completeness::default();
+        // A pointer that this node does not hold may be one that it has lost.
+        self.note_own_past(Some(organization), &mut completeness);
         let number = self.number();
-        let mut inquiry = Inquiry {
+        let inquiry = Inquiry {
             ticket,
             caller,
             request: self.request_id(),
@@ -229,12 +232,8 @@ impl Core {
             goal: Goal::Read { id: id.clone() },
             targets: Vec::new(),
             found: BTreeMap::new(),
-            completeness: Completeness::default(),
+            completeness,
         };
-        if self.served(&organization).is_some() {
-            // What this node lacks after a restoration is not "no such pointer".
-            self.note_own_past(Some(organization), &mut inquiry.completeness);
-        }
         self.inquiries.insert(number, inquiry);
         self.ask_all(turn, number, &candidates, &AskSubject::Pointer { id });
     }

@@ -1,34 +1,12 @@
-//! The pure core, in networks of one thread: who finds what, and what is said when something is missing.
-#![allow(missing_docs, clippy::unwrap_used)] // Tests fail by panicking.
+//! Who finds what, and what is said when something is missing.
 
 use signpost_node::core::{
     completeness::CauseKind,
-    local::{Draft, Effect, LocateError, NewId, Write},
+    local::{Effect, LocateError, Write},
 };
-use signpost_protocol::{IdentifierSystem, PatientIdentifier, PointerState, codec::ByteString};
 use signpost_tests::{founding::Plan, sim::Network};
 
-fn patient(n: u32) -> PatientIdentifier {
-    (999_000_000 + n * 20..)
-        .find_map(|stem| PatientIdentifier::from_stem(IdentifierSystem::NhsNumber, stem))
-        .expect("one stem in eleven has no check digit")
-}
-
-fn draft(at: usize, patient: PatientIdentifier) -> Draft {
-    Draft {
-        patient,
-        custodian: format!("ORG{at}").parse().expect("well formed"),
-        custodian_suffix: None,
-        state: PointerState::Current,
-        listed: None,
-        resource: ByteString::new(br#"{"resourceType":"DocumentReference"}"#.to_vec())
-            .expect("short"),
-    }
-}
-
-fn create(at: usize, patient: PatientIdentifier) -> Write {
-    Write::Create { id: NewId::Random, draft: draft(at, patient) }
-}
+use crate::common::{create, patient};
 
 #[test]
 fn a_pointer_made_at_one_node_is_found_from_another_and_gone_when_deleted() {
