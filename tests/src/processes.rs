@@ -197,6 +197,21 @@ impl Federation {
         parameters: Parameters,
         log_filter: &str,
     ) -> Self {
+        Self::found_for(program, organizations, parameters, log_filter, PATIENTS_MAX)
+    }
+
+    /// The same, with room for `patients_max` patients in each node's digest.
+    ///
+    /// # Panics
+    /// When it cannot be founded.
+    #[must_use]
+    pub fn found_for(
+        program: &str,
+        organizations: usize,
+        parameters: Parameters,
+        log_filter: &str,
+        patients_max: u64,
+    ) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let ports = free_ports(2 * organizations);
         let organizations: Vec<_> = Organization::invent(organizations)
@@ -214,7 +229,7 @@ impl Federation {
             network_name: "Test network".to_owned(),
             parameters,
             organizations,
-            class_max: SizeClass::for_locators(PATIENTS_MAX).expect("few").number(),
+            class_max: SizeClass::for_locators(patients_max).expect("few").number(),
             cost: Cost::weak_for_tests(),
         };
         let mut rng = ChaCha20Rng::seed_from_u64(ports[0].into());
