@@ -17,7 +17,7 @@ use rand_chacha::{
     rand_core::{Rng as _, SeedableRng as _},
 };
 use signpost_node::digests::{
-    Blobs, ChangeList, Changes, DigestKeying, Filter, LocatorKey, SizeClass,
+    Blobs, ChangeList, Changes, DigestKeying, Filter, LocatorKey, SizeClass, test_all,
 };
 use signpost_protocol::{Locator, OrganizationId};
 
@@ -41,12 +41,6 @@ struct Digest {
     changes: Changes,
 }
 
-impl Digest {
-    fn says_maybe(&self, key: &LocatorKey) -> bool {
-        self.filter.may_contain(key, &self.keying, &self.changes)
-    }
-}
-
 pub(crate) fn measure(program: &Path, scale: Scale) -> anyhow::Result<Vec<Figure>> {
     let part = scale.choose(8, 1);
     let locates = scale.choose(2_000, 10_000);
@@ -65,7 +59,7 @@ pub(crate) fn measure(program: &Path, scale: Scale) -> anyhow::Result<Vec<Figure
     let aim = AIM / part as f64;
     let said = |state: &str| format!("{count} digests, {state}");
 
-    let (time, maybe) = test_all(&digests, locates);
+    let (time, maybe) = time_all(&digests, locates);
     let fresh = Figure::new(said("fresh filters"), "ms", &time).beside_value(
         format!("the aim, {count} of 6,332"),
         aim,
@@ -82,7 +76,7 @@ pub(crate) fn measure(program: &Path, scale: Scale) -> anyhow::Result<Vec<Figure
         digest.changes = Changes::merge(class, &lists)?;
         digest.filter.check_changes(&digest.changes)?;
     }
-    let (time, maybe_later) = test_all(&digests, locates);
+    let (time, maybe_later) = time_all(&digests, locates);
     let half_way = Figure::new(said("half their changes made"), "ms", &time).beside_value(
         format!("the aim, {count} of 6,332"),
         aim,
@@ -156,7 +150,7 @@ fn fill(bytes: &mut [u8], density: f64, rng: &mut ChaCha8Rng) {
 }
 
 /// Tests locators that nobody has; returns the times and the mean number of digests that say maybe.
-fn test_all(digests: &[Digest], locates: usize) -> (Series, f64) {
+fn time_all(digests: &[Digest], locates: usize) -> (Series, f64) {
     let mut rng = ChaCha20Rng::seed_from_u64(6);
     let (mut times, mut maybe) = (Series::default(), 0);
     // The first ones find the files' pages.
@@ -165,7 +159,8 @@ fn test_all(digests: &[Digest], locates: usize) -> (Series, f64) {
         rng.fill_bytes(&mut locator);
         let started = Instant::now();
         let key = LocatorKey::new(&Locator(locator));
-        let hits = digests.iter().filter(|digest| digest.says_maybe(&key)).count();
+        let tests: Vec<_> = digests.iter().map(|d| (&d.filter, &d.keying, &d.changes)).collect();
+        let hits = test_all(&key, &tests).into_iter().filter(|maybe| *maybe).count();
         let took: Duration = started.elapsed();
         if n >= locates / 10 {
             times.time(took);
