@@ -22,7 +22,8 @@ pub(super) struct Sink {
 enum Out {
     Stdout(BufWriter<StdoutLock<'static>>),
     Plain(BufWriter<File>),
-    Gzip(GzEncoder<BufWriter<File>>),
+    /// Gathered before it is compressed, since each write costs the encoder 32 KiB of zeros.
+    Gzip(BufWriter<GzEncoder<BufWriter<File>>>),
 }
 
 impl Sink {
@@ -41,7 +42,8 @@ impl Sink {
         let file = BufWriter::with_capacity(BUFFER_BYTES, file);
         let out = match path.extension() {
             Some(extension) if extension.eq_ignore_ascii_case("gz") => {
-                Out::Gzip(GzEncoder::new(file, Compression::fast()))
+                let encoder = GzEncoder::new(file, Compression::fast());
+                Out::Gzip(BufWriter::with_capacity(BUFFER_BYTES, encoder))
             }
             _ => Out::Plain(file),
         };
@@ -54,7 +56,10 @@ impl Sink {
             return Ok(self.flush()?);
         };
         let flushed = match &mut self.out {
-            Out::Gzip(encoder) => encoder.try_finish().and_then(|()| encoder.get_mut().flush()),
+            Out::Gzip(out) => out
+                .flush()
+                .and_then(|()| out.get_mut().try_finish())
+                .and_then(|()| out.get_mut().get_mut().flush()),
             _ => self.flush(),
         };
         flushed
