@@ -174,6 +174,13 @@ impl Node {
     }
 }
 
+/// So many invented organizations: ODS code and name.
+#[must_use]
+pub fn invented(organizations: usize) -> Vec<(OdsCode, String)> {
+    let organizations = Organization::invent(organizations);
+    organizations.into_iter().map(|organization| (organization.ods, organization.name)).collect()
+}
+
 /// A network of real nodes. Dropping it kills them.
 pub struct Federation {
     program: PathBuf,
@@ -197,12 +204,11 @@ impl Federation {
         parameters: Parameters,
         log_filter: &str,
     ) -> Self {
-        let organizations = Organization::invent(organizations);
-        let named = organizations.into_iter().map(|it| (it.ods, it.name)).collect();
-        Self::found_by(program, named, parameters, log_filter)
+        Self::found_by(program, invented(organizations), parameters, log_filter, PATIENTS_MAX)
     }
 
-    /// The same, of these organizations: ODS code and name.
+    /// The same, of these organizations (ODS code and name), with room for `patients_max` patients in
+    /// each node's digest.
     ///
     /// # Panics
     /// When it cannot be founded.
@@ -212,6 +218,7 @@ impl Federation {
         organizations: Vec<(OdsCode, String)>,
         parameters: Parameters,
         log_filter: &str,
+        patients_max: u64,
     ) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let ports = free_ports(2 * organizations.len());
@@ -230,7 +237,7 @@ impl Federation {
             network_name: "Test network".to_owned(),
             parameters,
             organizations,
-            class_max: SizeClass::for_locators(PATIENTS_MAX).expect("few").number(),
+            class_max: SizeClass::for_locators(patients_max).expect("few").number(),
             cost: Cost::weak_for_tests(),
         };
         let mut rng = ChaCha20Rng::seed_from_u64(ports[0].into());

@@ -7,6 +7,7 @@
 mod client;
 mod error;
 mod export;
+mod generate;
 mod import;
 mod init;
 mod input;
@@ -63,6 +64,8 @@ enum Command {
     Import(Box<import::Args>),
     /// Writes this node's own pointers to a file, as import takes them.
     Export(export::Args),
+    /// Writes invented pointers, for trials and measurements.
+    Generate(generate::Args),
     /// Finds out who holds records for a patient.
     Locate(locate::Args),
     /// Shows how the running node is.
@@ -94,9 +97,13 @@ fn run_command(command: Command, dir: Option<PathBuf>, json: bool) -> anyhow::Re
         args.dir = args.dir.or(dir);
         return demo::command(args, json);
     }
+    // Needs no node, and none of its directories.
+    if let Command::Generate(args) = &command {
+        return generate::command(args, json);
+    }
     let dir = &directory(dir, std::env::var_os(DIRECTORY_VARIABLE));
     match &command {
-        Command::Demo(_) => unreachable!("left above"),
+        Command::Demo(_) | Command::Generate(_) => unreachable!("left above"),
         Command::Init(args) => init::command(dir, args, json),
         Command::Run(args) => run::command(dir, args, json),
         Command::Import(args) => import::command(dir, args, json),
@@ -162,6 +169,7 @@ mod tests {
             ("signpost locate", ErrorKind::MissingRequiredArgument),
             ("signpost locate --system passport 1", ErrorKind::InvalidValue),
             ("signpost run --port 1", ErrorKind::UnknownArgument),
+            ("signpost generate --ods RX1", ErrorKind::MissingRequiredArgument),
             ("signpost init --ods rx1 --name x", ErrorKind::ValueValidation),
             ("signpost init --ods RX1", ErrorKind::MissingRequiredArgument),
             ("signpost init --ods RX1 --name x --api elsewhere", ErrorKind::ValueValidation),

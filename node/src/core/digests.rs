@@ -21,7 +21,9 @@ use super::{
     rows,
 };
 use crate::{
-    digests::{ChangeList, Changes, DigestKeying, Filter, LocatorKey, SharedBytes, SizeClass},
+    digests::{
+        ChangeList, Changes, DigestKeying, Filter, LocatorKey, SharedBytes, SizeClass, test_all,
+    },
     network::Verdict,
     store::Batch,
 };
@@ -364,6 +366,10 @@ impl Core {
     ) -> Vec<Candidate> {
         let key = LocatorKey::new(locator);
         let mut candidates = Vec::new();
+        let mut tested = Vec::new();
+        let mut tests = Vec::new();
+        // Members and digests are in the same order: no search for each.
+        let mut entries = self.digests.table.iter().peekable();
         let members =
             self.roster.admitted().filter(|member| only.is_none_or(|o| o == member.organization));
         for member in members {
@@ -372,12 +378,17 @@ impl Core {
             if member.nodes.is_empty() {
                 completeness.add(self.missing(&organization));
             }
+            while entries.next_if(|((of, _), _)| *of < organization).is_some() {}
             for node in &member.nodes {
                 if is_served && node.node == self.me.node {
                     continue;
                 }
                 let candidate = Candidate { organization, node: node.node };
-                let entry = self.digests.table.get(&(organization, node.node));
+                let entry = entries
+                    .clone()
+                    .take_while(|((of, _), _)| *of == organization)
+                    .find(|((_, of), _)| *of == node.node)
+                    .map(|(_, entry)| entry);
                 let digest = entry.and_then(|entry| entry.current.as_ref());
                 let filter =
                     digest.and_then(|digest| digest.filters.iter().find(|f| f.key_epoch == epoch));
@@ -390,8 +401,11 @@ impl Core {
                             let cause = self.restored(&organization, digest.head.issued);
                             completeness.add(Cause { since: None, ..cause });
                         }
-                        if only.is_some() || filter.may_contain(&key) {
+                        if only.is_some() {
                             candidates.push(candidate);
+                        } else {
+                            tested.push(candidate);
+                            tests.push((&filter.filter, &filter.keying, &filter.changes));
                         }
                     }
                     _ => {
@@ -403,6 +417,8 @@ impl Core {
                 }
             }
         }
+        let said = test_all(&key, &tests);
+        candidates.extend(tested.iter().zip(said).filter(|(_, maybe)| *maybe).map(|(c, _)| *c));
         candidates
     }
 

@@ -19,7 +19,7 @@ use signpost_protocol::{Locator, OrganizationId};
 
 use super::{
     Changes, DigestKeying, LocatorKey, SharedBytes, SizeClass,
-    positions::{POSITIONS, SALT_BYTES, position},
+    positions::{ABREAST, POSITIONS, SALT_BYTES, position},
 };
 
 /// Why a filter, or its changes, are refused: always the fault of the peer that signed the head.
@@ -146,6 +146,31 @@ impl Filter {
         // The length was checked. Should it have changed, "maybe" costs a question, "no" a record.
         byte.is_none_or(|byte| byte & mask(position) != 0)
     }
+}
+
+/// Which of many digests say "maybe" to a locator, in their order: for each the same as
+/// [`Filter::may_contain`].
+///
+/// One after the other, nearly every test would wait for memory, since no cache holds the digests of
+/// a federation, and the processor could not begin with the next before it knows how this one
+/// ends. So the first two positions are read in several digests side by side, whatever is found;
+/// only the one in six or so that both fit is tested alone.
+#[must_use]
+pub fn test_all(locator: &LocatorKey, digests: &[(&Filter, &DigestKeying, &Changes)]) -> Vec<bool> {
+    let mut said = Vec::with_capacity(digests.len());
+    for digests in digests.chunks(ABREAST) {
+        let filters = digests.iter().map(|(filter, keying, _)| (*keying, filter.class));
+        let positions = locator.first_positions(filters);
+        let mut fits = [false; ABREAST];
+        for ((fits, [a, b]), (filter, _, changes)) in fits.iter_mut().zip(positions).zip(digests) {
+            let may = |position| filter.is_set(position) | changes.may_contain(position);
+            *fits = may(a) & may(b);
+        }
+        said.extend(fits.iter().zip(digests).map(|(fits, (filter, keying, changes))| {
+            *fits && filter.may_contain(locator, keying, changes)
+        }));
+    }
+    said
 }
 
 impl fmt::Debug for Filter {
@@ -290,6 +315,35 @@ mod tests {
 
     fn checked(built: BuiltFilter) -> Filter {
         Filter::check(Arc::new(built.bytes), built.class, built.ones).unwrap()
+    }
+
+    #[test]
+    fn tested_together_digests_say_what_each_says_alone() {
+        let mut rng = ChaCha20Rng::seed_from_u64(23);
+        let held = locators(&mut rng, 60);
+        // More than are tested side by side, of different classes, some with changes.
+        let digests: Vec<_> = (0..ABREAST * 2 + 3)
+            .map(|n| {
+                let class = SizeClass::new((n % 3) as u8).unwrap();
+                let keying = DigestKeying::new(&OrganizationId([n as u8; 32]), &SALT);
+                let mut built = FilterBuilder::new(class, &OrganizationId([n as u8; 32]), &SALT);
+                held[..n].iter().for_each(|locator| built.insert(locator).unwrap());
+                let filter = checked(built.finish(&mut rng));
+                let list = ChangeList::build(&held[n..n + 5], &keying, class, &mut rng).unwrap();
+                let lists = if n % 2 == 0 { vec![list] } else { Vec::new() };
+                (filter, keying, Changes::merge(class, &lists).unwrap())
+            })
+            .collect();
+        let tests: Vec<_> = digests.iter().map(|(f, k, c)| (f, k, c)).collect();
+        let mut maybe = 0;
+        for locator in held.into_iter().chain(locators(&mut rng, 500)) {
+            let key = LocatorKey::new(&locator);
+            let alone: Vec<_> = tests.iter().map(|(f, k, c)| f.may_contain(&key, k, c)).collect();
+            let together = test_all(&key, &tests);
+            assert_eq!(together, alone);
+            maybe += together.into_iter().filter(|maybe| *maybe).count();
+        }
+        assert!(maybe > 500 && test_all(&LocatorKey::new(&Locator([0; 32])), &[]).is_empty());
     }
 
     /// σ of the bits set at random in a filter: see [`SizeClass::ones_max`].

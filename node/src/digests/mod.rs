@@ -27,7 +27,7 @@ pub mod positions;
 pub use blobs::Blobs;
 pub use changes::{ChangeError, ChangeList, Changes};
 pub use class::SizeClass;
-pub use filter::{BuiltFilter, Filter, FilterBuilder, FilterError, Overfull};
+pub use filter::{BuiltFilter, Filter, FilterBuilder, FilterError, Overfull, test_all};
 pub use positions::{DigestKeying, LocatorKey};
 
 /// Bytes that many readers share and nobody changes: on the heap, or mapped from disk.

@@ -19,7 +19,9 @@ use crate::{
     digests::Blobs,
     handle::LocalCall,
     network::NetworkEvent,
-    store::{Committer, DisclosureError, DisclosureLog, Store, StoreError},
+    store::{
+        Batch, Committer, DisclosureError, DisclosureLog, DisclosureRecord, Store, StoreError,
+    },
 };
 
 /// Jobs that wait while pieces of blobs are still served: own work comes first.
@@ -186,7 +188,7 @@ impl Driver {
     /// to the committer.
     async fn persist(&mut self, persist: Persist) {
         let Persist { batches, disclosure, then, otherwise } = persist;
-        if let Err(fault) = self.apply(&batches, disclosure) {
+        if let Err(fault) = self.apply(batches, disclosure) {
             let text = match &fault {
                 Fault::Record(error) => error.to_string(),
                 Fault::Disk(error) => error.clone(),
@@ -204,11 +206,11 @@ impl Driver {
 
     fn apply(
         &self,
-        batches: &[crate::store::Batch],
-        disclosure: Option<crate::store::DisclosureRecord>,
+        batches: Vec<Batch>,
+        disclosure: Option<DisclosureRecord>,
     ) -> Result<(), Fault> {
-        for batch in batches {
-            self.store.apply(batch).map_err(|error| Fault::Disk(error.to_string()))?;
+        for batch in joined(batches) {
+            self.store.apply(&batch).map_err(|error| Fault::Disk(error.to_string()))?;
         }
         match disclosure.map_or(Ok(()), |record| self.disclosures.append(&record)) {
             Ok(()) => Ok(()),
@@ -222,6 +224,20 @@ impl Driver {
         error!(fault, "the node cannot go on");
         self.fault.send_replace(Some(fault));
     }
+}
+
+/// The same writes in the same order, in as few batches as hold them: sled writes to the disk before
+/// and after each, so that a hundred pointers of an import would cost two hundred writes.
+fn joined(batches: Vec<Batch>) -> Vec<Batch> {
+    let mut joined: Vec<Batch> = Vec::new();
+    for mut batch in batches {
+        // Only what does not fit is left.
+        let fits = joined.last_mut().is_some_and(|last| last.append(&mut batch).is_ok());
+        if !fits {
+            joined.push(batch);
+        }
+    }
+    joined
 }
 
 fn core_event(event: NetworkEvent) -> Option<Event> {
@@ -243,5 +259,39 @@ fn core_event(event: NetworkEvent) -> Option<Event> {
         NetworkEvent::Listening { .. }
         | NetworkEvent::Connected { .. }
         | NetworkEvent::Disconnected { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::BATCH_KEYS_MAX;
+
+    fn batch(first: usize, writes: usize) -> Batch {
+        let mut batch = Batch::new();
+        for n in first..first + writes {
+            batch.put(n.to_be_bytes(), *b"value").unwrap();
+        }
+        batch
+    }
+
+    #[test]
+    fn batches_are_joined_whole_and_in_order() {
+        let each = 3;
+        let batches: Vec<_> = (0..100).map(|n| batch(n * each, each)).collect();
+        let writes = |batches: &[Batch]| -> Vec<_> {
+            batches.iter().flat_map(|batch| batch.writes().to_vec()).collect()
+        };
+        let joined = joined(batches.clone());
+        assert_eq!(writes(&joined), writes(&batches));
+        assert_eq!(joined.len(), 100_usize.div_ceil(BATCH_KEYS_MAX / each));
+        assert!(joined.iter().all(|batch| batch.len() % each == 0), "a batch was torn");
+    }
+
+    #[test]
+    fn a_full_batch_stays_alone_and_none_makes_none() {
+        assert!(joined(Vec::new()).is_empty());
+        let full = [batch(0, BATCH_KEYS_MAX), batch(200, 1), batch(300, BATCH_KEYS_MAX)];
+        assert_eq!(joined(full.to_vec()), full);
     }
 }

@@ -5,7 +5,9 @@
 //! - **A real sync.** On Linux, sled's own flush stops at `sync_file_range(2)`, which neither
 //!   writes the new length of a grown file nor empties the cache of the disk; its periodic thread,
 //!   which would call fsync, is off here. That survives a killed process, not a power cut. A flush
-//!   therefore ends with `fdatasync(2)` on the data file (0.3 ms more, where it was measured).
+//!   therefore ends with `fdatasync(2)` on the data file (0.3 ms more, where it was measured); and
+//!   when nothing was applied since the last one it does neither, since `fdatasync` empties the
+//!   cache of the disk even then. A look-up writes nothing here, only to the disclosure log.
 //! - **No page in a file of its own.** sled moves a page beyond a quarter of a segment to a
 //!   separate file, and never syncs it. Segments of 2 MiB and [`VALUE_BYTES_MAX`] keep every leaf
 //!   (16 entries before it splits) well below that.
@@ -25,7 +27,10 @@ use std::{
     fs::File,
     ops::Bound,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use super::{
@@ -51,6 +56,8 @@ pub struct SledStore {
     /// Held while a batch is applied, so that tallies follow each other as the batches do.
     tally: Mutex<Tally>,
     mark: Mark,
+    /// The batches that the last flush made durable.
+    flushed: AtomicU64,
     directory: PathBuf,
     _lock: File,
 }
@@ -93,6 +100,7 @@ impl SledStore {
             engine,
             tally: Mutex::new(Tally { batches: reached, ..tally }),
             mark,
+            flushed: AtomicU64::new(reached),
             directory: directory.to_owned(),
             _lock: lock,
         };
@@ -187,7 +195,11 @@ impl Store for SledStore {
     fn flush(&self) -> Result<(), StoreError> {
         // Batches that are applied meanwhile are the next flush's.
         let reached = self.lock_tally().batches;
+        if self.flushed.load(Ordering::SeqCst) >= reached {
+            return Ok(());
+        }
         self.engine.flush(&self.directory)?;
+        self.flushed.fetch_max(reached, Ordering::SeqCst);
         self.mark
             .raise(reached)
             .map_err(|error| StoreError::from_io(&self.directory.join(MARK_FILE), error))
@@ -216,6 +228,35 @@ mod tests {
         assert!(matches!(&refusal, StoreError::Locked { path } if path == directory.path()));
         drop(store);
         SledStore::open(directory.path(), CACHE).unwrap();
+    }
+
+    #[test]
+    fn only_what_was_applied_is_flushed_and_all_of_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SledStore::open(directory.path(), CACHE).unwrap();
+        let unflushed = || store.lock_tally().batches - store.flushed.load(Ordering::SeqCst);
+        let mut one = Batch::new();
+        one.put(*b"a", *b"1").unwrap();
+        let mut two = Batch::new();
+        two.put(*b"b", *b"2").unwrap();
+        two.delete(*b"a").unwrap();
+        for batch in [&one, &two] {
+            assert_eq!(unflushed(), 0);
+            store.flush().unwrap();
+            store.apply(batch).unwrap();
+            assert_eq!(unflushed(), 1, "a batch that was not flushed counts as flushed");
+            store.flush().unwrap();
+        }
+        // What the engine itself still holds back is in no file that a copy would have.
+        let copy = tempfile::tempdir().unwrap();
+        std::fs::create_dir(copy.path().join("data")).unwrap();
+        for name in ["conf", "db"] {
+            let file = Path::new("data").join(name);
+            std::fs::copy(directory.path().join(&file), copy.path().join(&file)).unwrap();
+        }
+        std::fs::copy(directory.path().join(MARK_FILE), copy.path().join(MARK_FILE)).unwrap();
+        let copy = SledStore::open(copy.path(), CACHE).unwrap();
+        assert_eq!(copy.scan(&[], None, 9).unwrap(), [(b"b".to_vec(), b"2".to_vec())]);
     }
 
     #[test]

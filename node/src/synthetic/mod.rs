@@ -5,8 +5,9 @@
 //! at any time, by several threads at once. Every number lies between 999 000 0000 and 999 999
 //! 9999, a range that is never issued to a person.
 //!
-//! The spread follows DESIGN §8: nearly everybody has a practice and a trust, a tail is known to
-//! many organizations, and a few organizations of each kind hold most of the patients.
+//! The spread is England's (its figures stand at `COUNTRY`): nearly everybody has a practice and a
+//! trust, a tail is known to many organizations, practices are of one order of size, and a few of
+//! the larger organizations hold most of the patients.
 
 mod draw;
 mod organizations;
@@ -27,6 +28,16 @@ const STEMS: u32 = 1_000_000;
 /// Most patients of a population: the range has 909,090 or so valid numbers, and some must be
 /// left over that nobody knows.
 pub const PATIENTS_MAX: u32 = 900_000;
+
+/// Organizations from which on a population stands for a country. A patient of England is known to
+/// five organizations on average (63.6 million patients, some 318 million pairs of organization and
+/// patient), but of those five only some lie inside a smaller federation.
+const COUNTRY: usize = 50;
+/// How many in 1,000 patients are known to somebody besides a practice and a trust, and how many of
+/// those that are to one more, to yet another, and so on: in a country ...
+const MORE_IN_COUNTRY: (u32, u32) = (850, 720);
+/// ... and in a region.
+const MORE_IN_REGION: (u32, u32) = (400, 450);
 
 /// Bits of a stream's number that tell organizations apart; the rest is the patient's place.
 const ORGANIZATION_BITS: u32 = 16;
@@ -70,21 +81,21 @@ impl Population {
             10 * (1000 + below(&mut rng, 90_000)) + [1, 3, 7, 9][below(&mut rng, 4) as usize];
         let offset = below(&mut rng, STEMS);
         let weighted = |wanted: &dyn Fn(OrganizationKind) -> bool,
-                        weight: &dyn Fn(OrganizationKind) -> u32| {
+                        weight: &dyn Fn(u32, OrganizationKind) -> u32| {
             organizations
                 .iter()
                 .enumerate()
                 .filter(|(_, organization)| wanted(organization.kind))
                 .enumerate()
-                // Zipf's law by rank within the list: a few hold most of the patients.
-                .map(|(rank, (at, organization))| {
-                    (at, weight(organization.kind) * 10_000 / (rank as u32 + 1) + 1)
-                })
+                .map(|(rank, (at, organization))| (at, weight(rank as u32, organization.kind)))
                 .collect::<Vec<_>>()
         };
-        let practices = weighted(&|kind| kind == OrganizationKind::Practice, &|_| 1);
-        let trusts = weighted(&|kind| kind == OrganizationKind::Trust, &|_| 1);
-        let others = weighted(&|_| true, &OrganizationKind::weight);
+        // Zipf's law by rank within the list: a few hold most of the patients.
+        let zipf = |rank: u32, weight: u32| weight * 10_000 / (rank + 1) + 1;
+        let practices =
+            weighted(&|kind| kind == OrganizationKind::Practice, &|rank, _| practice_size(rank));
+        let trusts = weighted(&|kind| kind == OrganizationKind::Trust, &|rank, _| zipf(rank, 1));
+        let others = weighted(&|_| true, &|rank, kind| zipf(rank, kind.weight()));
         Some(Self { seed, multiplier, offset, patients, organizations, practices, trusts, others })
     }
 
@@ -160,8 +171,10 @@ impl Population {
         if chance(rng, 850) {
             holders.extend(pick(&self.trusts, &[], rng));
         }
-        let mut more = u32::from(chance(rng, 400));
-        while more > 0 && chance(rng, 450) {
+        let (some, again) =
+            if self.organizations.len() < COUNTRY { MORE_IN_REGION } else { MORE_IN_COUNTRY };
+        let mut more = u32::from(chance(rng, some));
+        while more > 0 && chance(rng, again) {
             more += 1;
         }
         // One in a hundred lives with conditions that many services treat.
@@ -178,6 +191,11 @@ impl Population {
         holders.sort_unstable();
         holders
     }
+}
+
+/// Practices differ, but no practice is a trust: from half to twice the usual size.
+const fn practice_size(rank: u32) -> u32 {
+    1_000 + 600 * (rank % 6)
 }
 
 /// Picks by weight among `choices` that are not `taken`; `None` when none is left.
@@ -310,6 +328,44 @@ mod tests {
         assert!(known.iter().all(|&patients| patients > 0), "{known:?}");
         let (largest, smallest) = (known.iter().max().unwrap(), known.iter().min().unwrap());
         assert!(largest > &(10 * smallest), "{known:?}");
+    }
+
+    /// England's figures: 63.6 million patients, 318 million pairs, practices of some 10,000
+    /// patients, large trusts of a hundred times that and more.
+    #[test]
+    fn a_country_has_the_spread_of_england() {
+        let population = population(400, 10_000);
+        let mut known = vec![0_u32; 400];
+        let (mut pairs, mut over_ten, mut most) = (0, 0, 0);
+        for patient in population.patients() {
+            let count = patient.holders.len();
+            patient.holders.iter().for_each(|&holder| known[holder] += 1);
+            pairs += count;
+            over_ten += u32::from(count > 10);
+            most = most.max(count);
+        }
+        let england = 318.0 / 63.6;
+        let mean = pairs as f64 / 10_000.0;
+        assert!((mean - england).abs() < 0.25, "{mean:.2} organizations know a patient");
+        assert!((100..1_000).contains(&over_ten), "{over_ten} of 10,000 have more than ten");
+        assert!((15..=60).contains(&most), "the most holders are {most}");
+
+        let of = |kind| {
+            let organizations = population.organizations().iter().zip(&known);
+            let mut sizes: Vec<_> =
+                organizations.filter(|(o, _)| o.kind == kind).map(|(_, size)| *size).collect();
+            sizes.sort_unstable_by(|a, b| b.cmp(a));
+            sizes
+        };
+        let (trusts, practices) = (of(OrganizationKind::Trust), of(OrganizationKind::Practice));
+        let tenth: u32 = trusts[..trusts.len() / 10].iter().sum();
+        assert!(
+            2 * tenth > trusts.iter().sum(),
+            "a tenth of the trusts holds over half: {trusts:?}"
+        );
+        let middle = practices[practices.len() / 2];
+        assert!(practices[0] < 12 * middle, "practices are alike: {practices:?}");
+        assert!(trusts[0] > 20 * middle, "{} and {middle}", trusts[0]);
     }
 
     #[test]

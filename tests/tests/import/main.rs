@@ -86,7 +86,7 @@ fn federation(codes: &[&str]) -> Federation {
         (ods, format!("Organization {code}"))
     });
     let mut federation =
-        Federation::found_by(PROGRAM, named.collect(), Parameters::STANDARD, "info");
+        Federation::found_by(PROGRAM, named.collect(), Parameters::STANDARD, "info", 20_000);
     (0..codes.len()).for_each(|n| federation.start(n));
     federation.await_fresh();
     federation
