@@ -13,7 +13,7 @@ use super::{
 };
 use crate::fhir::{
     ODS_SYSTEM,
-    document_reference::{LISTING_SYSTEM, UNLISTED, state_from_status},
+    document_reference::{LISTED, LISTING_SYSTEM, UNLISTED, state_from_status},
     identifier::Custodian,
 };
 
@@ -181,8 +181,9 @@ fn document_reference(
     if let Some(id) = &id {
         object.insert("id".into(), id.as_str().into());
     }
-    if unlisted(values)? {
-        let tag = json!([{"system": LISTING_SYSTEM, "code": UNLISTED}]);
+    if let Some(unlisted) = unlisted(values)? {
+        let code = if unlisted { UNLISTED } else { LISTED };
+        let tag = json!([{"system": LISTING_SYSTEM, "code": code}]);
         object.insert("meta".into(), json!({"tag": tag}));
     }
     object.insert("status".into(), status.into());
@@ -288,10 +289,11 @@ fn own_id(id: &str, ods: &OdsCode) -> Result<PointerId, InputError> {
 }
 
 /// A word that is not understood is refused: to overlook one would advertise a sensitive record.
-fn unlisted(values: &Values<'_>) -> Result<bool, InputError> {
+fn unlisted(values: &Values<'_>) -> Result<Option<bool>, InputError> {
     match values.of("unlisted").map(str::to_ascii_lowercase).as_deref() {
-        None | Some("false" | "no" | "0") => Ok(false),
-        Some("true" | "yes" | "1") => Ok(true),
+        None => Ok(None),
+        Some("false" | "no" | "0") => Ok(Some(false)),
+        Some("true" | "yes" | "1") => Ok(Some(true)),
         Some(_) => Err(at("unlisted", "must be true or false")),
     }
 }
