@@ -266,6 +266,10 @@ impl<'a> Items<'a> {
             return self.waiting.push_back(Item { place: place.clone(), id, line });
         }
         let kind = resource.bundle_type.as_ref().and_then(Value::as_str);
+        if let Some(why) = resource.is_incomplete() {
+            let line = Err(InputError::Rule(why.to_owned()));
+            self.waiting.push_back(Item { place: place.clone(), id: None, line });
+        }
         let entries = resource.entry.unwrap_or_default();
         let transaction =
             matches!(kind, Some("transaction" | "batch")).then(|| Transaction::new(&entries));
@@ -277,6 +281,14 @@ impl<'a> Items<'a> {
             if let Some(fault) = entry.resource.as_ref().and_then(|inner| inner.fault.clone()) {
                 let place = Place { entry: Some(number), ..place.clone() };
                 let line = Err(InputError::Json(fault));
+                self.waiting.push_back(Item { place, id: None, line });
+                continue;
+            }
+            if entry.is_deletion() {
+                let place = Place { entry: Some(number), ..place.clone() };
+                let rule = "asks for a deletion, which an import does not do: delete the pointer \
+                            itself, or leave it out of an import with --replace";
+                let line = Err(InputError::Rule(rule.to_owned()));
                 self.waiting.push_back(Item { place, id: None, line });
                 continue;
             }
@@ -396,9 +408,30 @@ struct Resource {
     bundle_type: Option<Value>,
     /// Of a Bundle.
     entry: Option<Vec<Entry>>,
+    /// Of a Bundle: links to other pages among them.
+    link: Option<Value>,
+    /// Of a Bundle that a search found: how many matches there are.
+    total: Option<Value>,
 }
 
 impl Resource {
+    /// Why a Bundle does not hold everything that the search for it was about: with `--replace` the
+    /// rest would be deleted.
+    fn is_incomplete(&self) -> Option<&'static str> {
+        let entries = self.entry.as_deref().unwrap_or_default();
+        let links = self.link.as_ref().and_then(Value::as_array).into_iter().flatten();
+        let matches = entries.iter().filter(|entry| !entry.is_outcome()).count() as u64;
+        if links.into_iter().any(|link| link["relation"] == "next") {
+            Some("is one page of several (it has a link to the next): import all of them together")
+        } else if self.total.as_ref().and_then(Value::as_u64).is_some_and(|all| all > matches) {
+            Some("holds fewer entries than its total says: it is not the whole result")
+        } else if entries.iter().any(Entry::is_warning) {
+            Some("says itself that it may lack something: it is a partial result")
+        } else {
+            None
+        }
+    }
+
     fn id(&self) -> Option<String> {
         self.id.as_ref().and_then(Value::as_str).map(str::to_owned)
     }

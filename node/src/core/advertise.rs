@@ -266,7 +266,7 @@ impl Core {
                 "the organization's pointer key is not valid at this time: see `signpost status`",
             ));
         }
-        if self.clock_is_wrong() {
+        if self.clock_is_surely_wrong() {
             return Err(WriteError::CannotSign(
                 "this machine's clock differs from the other nodes' by more than the network \
                  allows: correct it and try again",

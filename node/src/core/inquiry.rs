@@ -244,13 +244,8 @@ impl Core {
         ticket: Ticket,
         result: Result<ReadPointer, ReadError>,
     ) {
-        let reply = |result| Action::Answer { ticket, reply: LocalReply::Read(result) };
         let fault = ReadError::Storage("its last change is not durable".to_owned());
-        turn.act(Action::Persist(Persist {
-            then: vec![reply(result)],
-            otherwise: vec![reply(Err(fault))],
-            ..Persist::default()
-        }));
+        turn.answer_durably(ticket, LocalReply::Read(result), LocalReply::Read(Err(fault)));
     }
 
     fn ask_all(

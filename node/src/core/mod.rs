@@ -149,6 +149,16 @@ impl Turn<'_> {
     fn answer(&mut self, ticket: Ticket, reply: LocalReply) {
         self.act(Action::Answer { ticket, reply });
     }
+
+    /// Answers once everything that the reply may rely on is durable, and otherwise when it cannot
+    /// be made so.
+    fn answer_durably(&mut self, ticket: Ticket, reply: LocalReply, otherwise: LocalReply) {
+        self.act(Action::Persist(Persist {
+            then: vec![Action::Answer { ticket, reply }],
+            otherwise: vec![Action::Answer { ticket, reply: otherwise }],
+            ..Persist::default()
+        }));
+    }
 }
 
 /// The deciding part of a node.
@@ -311,12 +321,10 @@ impl Core {
             LocalRequest::Write(writes) => self.start_writes(turn, ticket, writes),
             LocalRequest::Rehearse(puts) => self.rehearse(turn, ticket, puts),
             LocalRequest::SourceIds { source, after } => {
-                let page = self.source_page(turn.store, &source, after.as_ref());
-                turn.answer(ticket, LocalReply::SourceIds(page));
+                self.list_source(turn, ticket, &source, after.as_ref());
             }
             LocalRequest::Export { source, after } => {
-                let page = self.export_page(turn.store, source.as_ref(), after.as_ref());
-                turn.answer(ticket, LocalReply::Export(page));
+                self.export(turn, ticket, source.as_ref(), after.as_ref());
             }
             LocalRequest::ConfirmRestored => self.confirm_restored(turn, ticket),
             LocalRequest::Status => {

@@ -281,7 +281,7 @@ impl Core {
     pub(super) fn advertise_due(&mut self, turn: &mut Turn<'_>) {
         let uptime = turn.now.uptime;
         let is_recalling = self.is_recalling();
-        let clock_is_wrong = self.clock_is_wrong();
+        let clock_is_wrong = self.clock_is_surely_wrong();
         let organizations: Vec<OrganizationId> = self
             .own
             .values()

@@ -64,7 +64,7 @@ impl Peers {
     }
 
     /// The median of the connected peers' clocks minus ours, in milliseconds; of two in the middle
-    /// the one nearer to ours, because one peer's word against ours decides nothing.
+    /// the one nearer to ours.
     pub(super) fn clock_offset(&self) -> Option<i64> {
         let offsets = self.clock_offsets();
         let middle = offsets.len().checked_sub(1)? / 2..=offsets.len() / 2;
@@ -125,6 +125,12 @@ impl Core {
                 reason, "a member's node cannot be reached; trying again from time to time"
             );
         }
+    }
+
+    /// Whether this node's clock is so surely wrong that it must sign nothing: at least two peers
+    /// say so. One peer's clock against ours decides nothing: it may be the one that is wrong.
+    pub(super) fn clock_is_surely_wrong(&self) -> bool {
+        self.peers.clock_offsets().len() > 1 && self.clock_is_wrong()
     }
 
     /// Whether this node's clock differs from its peers' by more than the network allows.

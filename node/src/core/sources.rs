@@ -21,7 +21,36 @@ use super::{
 };
 use crate::store::Store;
 
+/// Said instead of what was read, when that cannot be made durable.
+const UNDURABLE: &str = "what was read is not durable";
+
 impl Core {
+    /// Answers with a page of the ids of a source.
+    pub(super) fn list_source(
+        &self,
+        turn: &mut Turn<'_>,
+        ticket: Ticket,
+        source: &Source,
+        after: Option<&PointerId>,
+    ) {
+        let page = self.source_page(turn.store, source, after);
+        let otherwise = LocalReply::SourceIds(Err(ListError::Storage(UNDURABLE.to_owned())));
+        turn.answer_durably(ticket, LocalReply::SourceIds(page), otherwise);
+    }
+
+    /// Answers with a page of own pointers.
+    pub(super) fn export(
+        &self,
+        turn: &mut Turn<'_>,
+        ticket: Ticket,
+        source: Option<&Source>,
+        after: Option<&PointerId>,
+    ) {
+        let page = self.export_page(turn.store, source, after);
+        let otherwise = LocalReply::Export(Err(ListError::Storage(UNDURABLE.to_owned())));
+        turn.answer_durably(ticket, LocalReply::Export(page), otherwise);
+    }
+
     /// Tells what each put would do, in order, each seeing the ones before it.
     pub(super) fn rehearse(&mut self, turn: &mut Turn<'_>, ticket: Ticket, puts: Vec<Put>) {
         const TOO_MANY: &str = "too many writes in one request";
@@ -30,8 +59,11 @@ impl Core {
             return turn.answer(ticket, LocalReply::Rehearse(refused));
         }
         let mut before = BTreeMap::new();
-        let results = puts.into_iter().map(|put| self.rehearsed(turn, put, &mut before)).collect();
-        turn.answer(ticket, LocalReply::Rehearse(results));
+        let results: Vec<_> =
+            puts.into_iter().map(|put| self.rehearsed(turn, put, &mut before)).collect();
+        let failed = |_| Err(WriteError::Storage(UNDURABLE.to_owned()));
+        let otherwise = LocalReply::Rehearse(results.iter().map(failed).collect());
+        turn.answer_durably(ticket, LocalReply::Rehearse(results), otherwise);
     }
 
     fn rehearsed(
@@ -69,7 +101,7 @@ impl Core {
         Ok(Written { id, version, issued: turn.now.unix, listed, effect })
     }
 
-    pub(super) fn source_page(
+    fn source_page(
         &self,
         store: &dyn Store,
         source: &Source,
@@ -80,7 +112,7 @@ impl Core {
         Ok(Page { items: ids, next })
     }
 
-    pub(super) fn export_page(
+    fn export_page(
         &self,
         store: &dyn Store,
         source: Option<&Source>,

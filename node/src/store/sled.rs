@@ -104,10 +104,13 @@ impl SledStore {
             directory: directory.to_owned(),
             _lock: lock,
         };
-        // What was lost before and is not confirmed yet began earlier.
-        if lost && store.get(ROLLED_BACK_KEY)?.is_none() {
+        if lost {
+            // What was lost before and is not confirmed yet began earlier. Written again all the same:
+            // the next start must find a tally that has caught up with the mark.
+            let since = store.get(ROLLED_BACK_KEY)?;
+            let since = since.unwrap_or_else(|| tally.at.to_be_bytes().to_vec());
             let mut batch = Batch::new();
-            batch.put(ROLLED_BACK_KEY, tally.at.to_be_bytes()).expect("one small row fits a batch");
+            batch.put(ROLLED_BACK_KEY, since).expect("one small row fits a batch");
             store.apply(&batch)?;
             store.engine.flush(directory)?;
         }

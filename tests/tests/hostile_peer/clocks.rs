@@ -9,7 +9,7 @@ use signpost_node::core::{
 };
 use signpost_protocol::{PointerState, Timestamp, codec, digest::DigestsAnswer, limits};
 use signpost_tests::{
-    founding::FOUNDED,
+    founding::{FOUNDED, Plan},
     sim::{Fate, Network},
 };
 
@@ -18,7 +18,11 @@ use crate::common::{
 };
 
 fn is_named_clock_wrong(network: &mut Network, patient_number: u32) -> bool {
-    match network.locate(ASKER, patient(patient_number)) {
+    is_named_clock_wrong_at(network, ASKER, patient_number)
+}
+
+fn is_named_clock_wrong_at(network: &mut Network, at: usize, patient_number: u32) -> bool {
+    match network.locate(at, patient(patient_number)) {
         Ok(found) => {
             assert!(!found.completeness.is_complete(), "a wrong clock is never complete");
             causes(&found).iter().any(|(kind, _)| *kind == CauseKind::ClockWrong)
@@ -288,6 +292,16 @@ fn a_node_whose_clock_is_wrong_signs_no_pointer_and_still_deletes() {
     let found = network.locate(ASKER, patient(2)).unwrap();
     assert!(found.completeness.is_complete(), "{:?}", found.completeness);
     assert_eq!(found.pointers.len(), 1);
+}
+
+#[test]
+fn one_peer_with_a_wrong_clock_keeps_nobody_from_publishing() {
+    let mut network = Network::settled(&Plan::of(2), 63);
+    network.nodes[1].skew = 3_600_000;
+    network.run_for(15_000);
+    assert!(is_named_clock_wrong_at(&mut network, 0, 1), "who is right cannot be told: it is said");
+    let written = create(&mut network, 0, patient(2));
+    assert_eq!(written.effect, Effect::Created);
 }
 
 #[test]

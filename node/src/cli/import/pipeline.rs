@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+use serde_json::{Map, Value};
+
 use super::node::{Fault, Node, Outcome, Reply};
 use crate::{
     cli::{
@@ -131,7 +133,10 @@ impl<'scope, 'env, 'sink> Pipeline<'scope, 'env, 'sink> {
     }
 
     /// Takes a line; may wait for the node.
-    pub(super) fn push(&mut self, item: Item) -> Result<(), Interruption> {
+    pub(super) fn push(&mut self, mut item: Item) -> Result<(), Interruption> {
+        if item.id.is_none() {
+            item.id = item.line.as_ref().ok().and_then(|text| content_name(text));
+        }
         if item.id.as_ref().is_some_and(|id| self.ids.contains(id)) {
             self.send()?;
         }
@@ -194,6 +199,15 @@ impl<'scope, 'env, 'sink> Pipeline<'scope, 'env, 'sink> {
         }
         (outcome, self.unknown)
     }
+}
+
+/// What tells lines without an id apart: the node names such a pointer by its content, but for status
+/// and listing, so that two lines that differ in these alone are two versions of one.
+fn content_name(text: &str) -> Option<String> {
+    let mut resource: Map<String, Value> = serde_json::from_str(text).ok()?;
+    resource.remove("status");
+    resource.remove("meta");
+    Some(format!("content {:x}", hash(&Value::Object(resource).to_string())))
 }
 
 /// Sends one request's lines, and again what the node was too busy for. Lines without an answer are

@@ -161,6 +161,7 @@ impl Import<'_> {
                  and it cannot be told whether that is all"
             )),
             (.., 1..) => Some(format!("{} lines were refused", tally.refused)),
+            _ if !reported.is_empty() => Some(format!("{} lines were refused", reported.len())),
             _ => None,
         };
         let skip = kept_from_deleting.is_some() || doomed.ids.is_empty();
@@ -207,8 +208,8 @@ impl Import<'_> {
         });
         if left > 0 {
             self.report.note(&format!(
-                "{left} pointers were not deleted, because they have become another source's \
-                 meanwhile."
+                "{left} pointers were not deleted: they have become another source's meanwhile, or \
+                 the node refused. The next run tries again."
             ));
         }
         outcome

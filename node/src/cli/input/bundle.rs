@@ -68,6 +68,12 @@ pub(super) struct Entry {
     full_url: Option<String>,
     pub(super) resource: Option<Inner>,
     search: Option<Search>,
+    request: Option<Request>,
+}
+
+#[derive(Deserialize)]
+struct Request {
+    method: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -76,6 +82,16 @@ struct Search {
 }
 
 impl Entry {
+    /// Whether it asks for something to be deleted, which no import does.
+    pub(super) fn is_deletion(&self) -> bool {
+        self.request.as_ref().is_some_and(|request| request.method.as_deref() == Some("DELETE"))
+    }
+
+    /// Whether it says that the search did not find everything.
+    pub(super) fn is_warning(&self) -> bool {
+        self.is_outcome() && self.resource.as_ref().is_some_and(|inner| inner.warns)
+    }
+
     /// Whether it says something about the search that found the Bundle, and is no match.
     pub(super) fn is_outcome(&self) -> bool {
         self.search.as_ref().is_some_and(|search| search.mode.as_deref() == Some("outcome"))
@@ -91,6 +107,8 @@ pub(super) struct Inner {
     identifiers: Vec<Identifier>,
     /// Why it cannot be read: it repeats a member, say, and so would be of two patients.
     pub(super) fault: Option<String>,
+    /// Whether it is an OperationOutcome with more than information.
+    warns: bool,
 }
 
 /// A FHIR Identifier. No `Debug`: it may be a patient's number.
@@ -124,7 +142,10 @@ impl<'de> Deserialize<'de> for Inner {
             Some("DocumentReference") => value.to_string(),
             _ => String::new(),
         };
-        Ok(Self { kind, id, text, identifiers, fault })
+        let issues = value.get("issue").and_then(Value::as_array).into_iter().flatten();
+        let warns = kind.as_deref() == Some("OperationOutcome")
+            && issues.into_iter().any(|issue| issue["severity"] != "information");
+        Ok(Self { kind, id, text, identifiers, fault, warns })
     }
 }
 
@@ -133,14 +154,14 @@ fn fault(rule: &str) -> InputError {
     InputError::Rule(rule.to_owned())
 }
 
-/// The entries of a transaction by what refers to them.
+/// The entries of a transaction by what refers to them; `None` where that is more than one entry.
 pub(super) struct Transaction<'a> {
-    entries: HashMap<String, &'a Inner>,
+    entries: HashMap<String, Option<&'a Inner>>,
 }
 
 impl<'a> Transaction<'a> {
     pub(super) fn new(entries: &'a [Entry]) -> Self {
-        let mut by_reference = HashMap::new();
+        let mut by_reference: HashMap<String, Option<&Inner>> = HashMap::new();
         for entry in entries {
             let Some(inner) = &entry.resource else { continue };
             let (Some(kind), id) = (&inner.kind, &inner.id) else { continue };
@@ -148,7 +169,13 @@ impl<'a> Transaction<'a> {
                 continue;
             }
             let names = id.iter().flat_map(|id| [format!("{kind}/{id}"), format!("urn:uuid:{id}")]);
-            by_reference.extend(entry.full_url.iter().cloned().chain(names).map(|it| (it, inner)));
+            for name in entry.full_url.iter().cloned().chain(names) {
+                let known = by_reference.entry(name).or_insert(Some(inner));
+                // Two systems may both have a Patient/1: neither is meant for sure.
+                if known.is_some_and(|known| !std::ptr::eq(known, inner)) {
+                    *known = None;
+                }
+            }
         }
         Self { entries: by_reference }
     }
@@ -162,20 +189,30 @@ impl<'a> Transaction<'a> {
         let inner = entry.resource.as_ref().ok_or(InputError::NoResource)?;
         let mut object: Map<String, Value> = serde_json::from_str(&inner.text)
             .expect("the text was made of an object with a resourceType");
+        // A relative reference is relative to the referring entry's own base (FHIR R4 §2.36.4.1).
+        let base = entry.full_url.as_deref().and_then(|url| url.rsplitn(3, '/').nth(2));
         let referred = |object: &Map<String, Value>, name: &str| {
             let reference = object.get(name)?.get("reference")?.as_str()?;
-            self.entries.get(reference).copied()
+            let beside = base.and_then(|base| self.entries.get(&format!("{base}/{reference}")));
+            beside.or_else(|| self.entries.get(reference)).copied()
         };
 
         if object.get("subject").is_none_or(|subject| subject.get("identifier").is_none()) {
-            let patient =
-                referred(&object, "subject").filter(|is| is.is("Patient")).ok_or_else(|| {
+            let patient = match referred(&object, "subject") {
+                Some(None) => {
+                    return Err(fault(
+                        "subject refers to several entries of this Bundle, so that it cannot be told \
+                         whose record it is: refer to the patient by the fullUrl of its entry",
+                    ));
+                }
+                found => found.flatten().filter(|is| is.is("Patient")).ok_or_else(|| {
                     fault("subject refers to no Patient in this Bundle, and has no identifier")
-                })?;
+                })?,
+            };
             object.insert("subject".into(), json!({"identifier": patient.patient()?}));
         }
         let named = object.get("custodian").is_some_and(|it| it.get("identifier").is_some());
-        if !named && let Some(organization) = referred(&object, "custodian") {
+        if !named && let Some(organization) = referred(&object, "custodian").flatten() {
             let mut codes = organization.identifiers.iter().filter(|it| it.system == ODS_SYSTEM);
             if let (Some(code), None) = (codes.next(), codes.next()) {
                 object.insert("custodian".into(), custodian(&code.value));
@@ -323,6 +360,26 @@ mod tests {
                 value
             })
             .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_reference_to_two_entries_is_refused_and_one_beside_the_entry_goes_first() {
+        let at = |base: &str, number: &str| {
+            json!({"fullUrl": format!("{base}/Patient/1"), "resource": {
+                "resourceType": "Patient", "id": "1",
+                "identifier": [{"system": "https://fhir.nhs.uk/Id/nhs-number", "value": number}]}})
+        };
+        let (a, b) = (at("http://a.example", "9990000018"), at("http://b.example", "9990000026"));
+        let additions = Additions { custodian: Custodian::parse("RX1").ok(), document_url: None };
+        let mut document = document("Patient/1", "Organization/none");
+        let entries = |document: &Value| [a.clone(), b.clone(), document.clone()];
+        let error = resolve(&entries(&document), &additions).unwrap_err();
+        assert!(error.contains("several entries") && !error.contains("999"), "{error}");
+        for (base, number) in [("a", "9990000018"), ("b", "9990000026")] {
+            document["fullUrl"] = format!("http://{base}.example/DocumentReference/9").into();
+            let resolved = resolve(&entries(&document), &additions).unwrap();
+            assert_eq!(resolved["subject"]["identifier"]["value"], number);
+        }
     }
 
     #[test]

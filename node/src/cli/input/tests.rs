@@ -160,7 +160,52 @@ fn a_member_that_is_repeated_is_refused_in_an_entry_as_in_a_file() {
         assert!(outcome[0].contains("same name"), "{outcome:?}");
         assert_eq!(outcome.len(), 1);
     }
-    // What a search without results returns.
+}
+
+#[test]
+fn a_part_of_a_search_result_is_not_taken_for_the_whole() {
+    let entry = |text: &str| format!(r#"{{"resource":{text}}}"#);
+    let warning = r#"{"search":{"mode":"outcome"},"resource":{"resourceType":"OperationOutcome",
+        "issue":[{"severity":"warning","code":"transient"}]}}"#;
+    let information = warning.replace("warning", "information");
+    let of = |members: &str, entries: &[String]| {
+        let entries = entries.join(",");
+        read(
+            format!(
+                r#"{{"resourceType":"Bundle","type":"searchset",{members}"entry":[{entries}]}}"#
+            )
+            .as_bytes(),
+        )
+    };
+    let a = entry(&line("a"));
+    let ok = "f entry[0] ok a";
+    assert_eq!(of(r#""total":1,"#, std::slice::from_ref(&a)), [ok]);
+    assert_eq!(
+        of(r#""total":1,"link":[{"relation":"self","url":"u:x"}],"#, std::slice::from_ref(&a)),
+        [ok]
+    );
+    assert_eq!(of("", &[a.clone(), information]), [ok]);
+    for (members, entries, said) in [
+        (r#""link":[{"relation":"next","url":"u:x"}],"#, vec![a.clone()], "one page of several"),
+        (r#""total":2,"#, vec![a.clone()], "fewer entries than its total"),
+        ("", vec![a.clone(), warning.to_owned()], "partial result"),
+    ] {
+        let outcome = of(members, &entries);
+        assert!(outcome[0].contains(said), "{outcome:?}");
+        assert_eq!(outcome[1..], [ok], "what is there is kept");
+    }
+}
+
+#[test]
+fn a_deletion_in_a_transaction_is_refused_and_not_passed_over() {
+    let bundle = r#"{"resourceType":"Bundle","type":"transaction","entry":[
+        {"request":{"method":"DELETE","url":"DocumentReference/7"}}]}"#;
+    let outcome = read(bundle.as_bytes());
+    assert!(outcome[0].contains("entry[0]") && outcome[0].contains("deletion"), "{outcome:?}");
+}
+
+#[test]
+fn what_a_search_without_results_returns_is_empty() {
     assert!(read(br#"{"resourceType":"Bundle","type":"searchset","total":0}"#).is_empty());
 }
 
@@ -388,7 +433,10 @@ fn json_text(text: &str) -> String {
 
 #[test]
 fn a_bundle_without_entries_and_outcomes_of_searches_are_no_faults() {
-    assert_eq!(read(br#"{"resourceType":"Bundle","type":"searchset","total":1}"#), [""; 0]);
+    assert_eq!(read(br#"{"resourceType":"Bundle","type":"searchset","total":0}"#), [""; 0]);
+    // A count is not its result.
+    let count = read(br#"{"resourceType":"Bundle","type":"searchset","total":1}"#);
+    assert!(count[0].contains("fewer entries than its total"), "{count:?}");
     let text = format!(
         r#"{{"resourceType":"Bundle","type":"searchset","entry":[{{"resource":{}}},
         {{"search":{{"mode":"outcome"}},"resource":{{"resourceType":"OperationOutcome"}}}}]}}"#,

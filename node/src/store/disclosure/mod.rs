@@ -126,9 +126,12 @@ impl DisclosureLog {
                 "the number of disclosures cannot be read: whether some are missing is not known"),
             Found::Nothing | Found::Reached(_) => {}
         }
-        mark.begin(head.next).map_err(mark_failed)?;
         let file = Arc::new(append_private().open(path).map_err(io)?);
+        // An earlier life may have been killed before its last lines were on disk: the mark must not
+        // vouch for them before they are.
+        file.sync_data().map_err(io)?;
         sync_directory(directory).map_err(io)?;
+        mark.begin(head.next).map_err(mark_failed)?;
         let writer = BufWriter::new(file.clone());
         // Nothing that an earlier life did not sync was relied on.
         let synced = head.next;
