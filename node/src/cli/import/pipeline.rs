@@ -194,8 +194,11 @@ impl<'scope, 'env, 'sink> Pipeline<'scope, 'env, 'sink> {
     ) -> (Result<(), Interruption>, usize) {
         let mut outcome = so_far.and_then(|()| self.send());
         while !self.in_flight.is_empty() {
-            let settled = self.settle();
-            outcome = outcome.and(settled);
+            outcome = match (outcome, self.settle()) {
+                // Of requests side by side, one is told why and the next finds the node gone.
+                (Err(_), Err(storage @ Interruption::Storage(_))) => Err(storage),
+                (outcome, settled) => outcome.and(settled),
+            };
         }
         (outcome, self.unknown)
     }
