@@ -93,7 +93,7 @@ pub enum Standing {
     /// Takes part.
     #[n(0)]
     Admitted,
-    /// Cut off for now; named in results as excluded.
+    /// Cut off until it is admitted again; named in results as excluded.
     #[n(1)]
     Suspended,
     /// Gone for good.
