@@ -37,8 +37,8 @@ pub(super) async fn confirm_restored(State(state): State<ApiState>) -> Result<Re
         Confirmation::Nothing => false,
         Confirmation::NotYet => {
             return Err(ApiError::busy(
-                "nothing was confirmed: the digest is still being made, or no peer has been heard \
-                 yet; try again in a moment"
+                "nothing was confirmed: the digest is still being made, no peer has been heard yet, \
+                 or this node's clock is wrong (`signpost status` says so); try again in a moment"
                     .to_owned(),
             ));
         }

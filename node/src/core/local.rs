@@ -462,7 +462,8 @@ pub enum Confirmation {
     Done,
     /// It was not restored from a back-up.
     Nothing,
-    /// Its digest is still being made, or peers have yet to be heard: try again in a moment.
+    /// Its digest is still being made, peers have yet to be heard, or its clock is wrong: try again in a
+    /// moment, or once the clock is right.
     NotYet,
 }
 

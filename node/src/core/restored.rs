@@ -77,6 +77,15 @@ impl Past {
         (version, Life { resumed: self.stored, first })
     }
 
+    /// What was lost is made good, `last` being the version of the head in use: no head known by now
+    /// has more to say, not even when this life has issued none above it yet. A next one that left
+    /// any of them out would be refused by every peer that has it, for ever.
+    fn make_good(&mut self, last: u64) {
+        self.restored_as_of = None;
+        self.stored = self.stored.max(last).max(self.floor);
+        self.first_of_life = None;
+    }
+
     /// Whether a head of this version was issued by a life that this one knows nothing of.
     fn is_lost(&self, version: u64) -> bool {
         version > self.stored
@@ -212,7 +221,10 @@ impl Core {
             own.map(|own| own.organization).collect()
         };
         let organizations = restored(self);
-        let may_issue = |o: &OrganizationId| self.own[o].may_issue(turn.now.uptime);
+        // Nor by a wrong clock: peers would ignore the head, and still name the node as restored.
+        let may_issue = |o: &OrganizationId| {
+            self.own[o].may_issue(turn.now.uptime) && !self.clock_is_surely_wrong()
+        };
         let confirmation = if organizations.is_empty() {
             Confirmation::Nothing
         } else if self.is_recalling() || !organizations.iter().all(may_issue) {
@@ -220,10 +232,8 @@ impl Core {
         } else {
             for organization in &organizations {
                 let own = self.own.get_mut(organization).expect("listed above");
-                own.past.restored_as_of = None;
-                // Heads of lives before this one have nothing more to say.
-                own.past.stored = own.head().map_or(own.past.stored, |head| head.version);
-                own.past.first_of_life = None;
+                let last = own.head().map_or(0, |head| head.version);
+                own.past.make_good(last);
                 self.issue_head(turn, *organization);
             }
             Confirmation::Done
@@ -255,6 +265,27 @@ mod tests {
         assert!(!past.is_lost(5_000) && !past.is_lost(5_001), "issued in this life");
         past.floor = 4_999;
         assert!(!past.is_lost(4_999), "already known to be lost");
+    }
+
+    #[test]
+    fn once_made_good_the_next_head_owns_up_to_every_head_that_is_known() {
+        let lost = 5_000;
+        for last in [0, 4_000, 5_001] {
+            // Its disk was wiped; a peer has told of the lost head, before this life issued one, after
+            // it issued one below, and after it issued one above.
+            let mut past = Past { floor: lost, ..Past::default() };
+            let (_, before) = past.next_version(last, Timestamp(0));
+            assert!(before.has_lost(lost), "not made good yet: {before:?}");
+            past.make_good(last);
+            let (version, life) = past.next_version(last, Timestamp(0));
+            assert!(version > lost && !life.has_lost(lost) && !life.has_lost(last), "{life:?}");
+            assert!(past.restored_as_of().is_none() && !past.is_lost(lost));
+        }
+        // One of which nobody has told yet is still lost.
+        let mut past = Past { floor: lost, ..Past::default() };
+        past.make_good(0);
+        let (_, life) = past.next_version(0, Timestamp(9_000));
+        assert!(life.has_lost(6_000) && past.is_lost(6_000));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use signpost_node::{
     core::{
         completeness::CauseKind,
         local::{
-            Caller, LocalReply, LocalRequest, LocateRequest, Located, NewId, ReadError,
+            Caller, Confirmation, LocalReply, LocalRequest, LocateRequest, Located, NewId, ReadError,
             WRITES_PER_REQUEST_MAX, Write,
         },
     },
@@ -142,6 +142,37 @@ fn a_lost_pointer_is_not_said_not_to_exist() {
         let read = network.read(at, &lost);
         assert!(matches!(read, Err(ReadError::NotFound(_))), "at ORG{at}: {read:?}");
     }
+}
+
+/// Row 8: a confirmation is given by a right clock, and then everybody believes it, also of a node that
+/// had not issued a head since it lost its disk. (With a wrong clock it was refused for ever after.)
+#[test]
+fn a_node_with_a_wrong_clock_is_confirmed_once_the_clock_is_right_and_is_then_believed() {
+    let (mut network, _) = network(Standing::Admitted, 97);
+    network.kill(HOLDER);
+    network.wipe(HOLDER);
+    network.nodes[HOLDER].skew = 3_600_000;
+    network.start(HOLDER);
+    network.run_for(15_000);
+    let confirm = |network: &mut Network| {
+        match network.call(HOLDER, LocalRequest::ConfirmRestored) {
+            LocalReply::ConfirmRestored(confirmation) => confirmation,
+            _ => unreachable!("the core replies in kind"),
+        }
+    };
+    assert_eq!(confirm(&mut network), Confirmation::NotYet, "by a wrong clock");
+    assert!(network.status(HOLDER).serves[0].digest_version.is_none(), "it has issued no head");
+    let found = network.locate(ASKER, patient(1)).unwrap();
+    assert!(!found.completeness.is_complete(), "its disk, with a pointer, was lost");
+
+    network.nodes[HOLDER].skew = 0;
+    network.run_for(15_000);
+    let found = network.locate(ASKER, patient(1)).unwrap();
+    assert_eq!(causes(&found), [(CauseKind::Restored, "ORG0".to_owned())]);
+    assert_eq!(confirm(&mut network), Confirmation::Done, "by a right one");
+    network.run_for(5_000);
+    let found = network.locate(ASKER, patient(1)).unwrap();
+    assert!(found.completeness.is_complete(), "{:?}", found.completeness);
 }
 
 /// Row 11: eight pages of an answer are fetched, and what is beyond them is said to be missing.

@@ -42,6 +42,9 @@ pub struct Record {
     pub held_since: Option<u64>,
     /// Its holder's disk is an older one, or empty, and the producer has not yet sent it again.
     pub in_doubt: bool,
+    /// It was deleted, its tombstone went with its holder's disk, and the holder said since that it
+    /// has nothing of it: there is nothing of it to be found on this disk.
+    forgotten: bool,
     /// The last version acknowledged by this disk.
     version: u64,
 }
@@ -94,6 +97,7 @@ impl Truth {
             attempts: Vec::new(),
             held_since: None,
             in_doubt: false,
+            forgotten: false,
             version: 0,
         });
         record.attempts.push(Attempt { begun, text, acknowledged: None });
@@ -127,16 +131,17 @@ impl Truth {
             Some(_) => Some(record.held_since.filter(|_| !record.in_doubt).unwrap_or(time)),
             None => None,
         };
-        record.in_doubt = false;
+        (record.in_doubt, record.forgotten) = (false, false);
         let holder = record.holder;
         self.pin(id, holder, written.version, written.issued, text)
     }
 
-    /// Nothing of it is on the disk and nothing need be: it was deleted before.
+    /// Nothing of it is on the disk and nothing need be: it was deleted before, by a request that was
+    /// acknowledged on another disk or never at all.
     pub fn nothing_to_resend(&mut self, id: &PointerId) {
         let record = self.pointers.get_mut(id).expect("was begun");
         record.attempts.pop();
-        record.in_doubt = false;
+        (record.in_doubt, record.forgotten) = (false, true);
     }
 
     /// It turned out that it was deleted by a request whose outcome nobody was told.
@@ -167,7 +172,7 @@ impl Truth {
     pub fn check_disk(&self, holder: usize, store: &dyn Store) -> Result<(), Violation> {
         for (id, record) in &self.pointers {
             let Some(base) = record.settled(u64::MAX) else { continue };
-            if record.holder != holder || record.in_doubt {
+            if record.holder != holder || record.in_doubt || record.forgotten {
                 continue;
             }
             let row = PointerRow::read(store, id).map_err(|error| error.to_string())?;
