@@ -1,4 +1,8 @@
 //! Gossip: a frame goes to everybody connected, and whoever finds it worth having passes it on.
+//!
+//! To its neighbours in a mesh, that is, which go both ways and last, as gossipsub's do. (Passing on to
+//! some others by chance would leave one node in four hundred out of every frame, which gossipsub does
+//! not do where no frame is lost.)
 
 use rand_core::Rng as _;
 use signpost_node::{
@@ -9,7 +13,7 @@ use signpost_protocol::ContentHash;
 
 use super::{Due, Network};
 
-/// How many a node passes a frame on to: the size of gossipsub's mesh.
+/// Neighbours that a node sees to having: the size of gossipsub's mesh. Others may choose it as well.
 const MESH: usize = 6;
 
 impl Network {
@@ -30,12 +34,23 @@ impl Network {
         if verdict != Verdict::Accept {
             return;
         }
-        let mut others: Vec<usize> = self.nodes[at].connected.iter().copied().collect();
-        others.retain(|to| *to != via);
-        for _ in 0..MESH.min(others.len()) {
+        self.fill_mesh(at);
+        for to in self.nodes[at].mesh.clone() {
+            if to != via {
+                self.pass_on(at, to, &frame);
+            }
+        }
+    }
+
+    /// Chooses new neighbours for a node that has too few.
+    fn fill_mesh(&mut self, at: usize) {
+        let node = &self.nodes[at];
+        let mut others: Vec<usize> = node.connected.difference(&node.mesh).copied().collect();
+        while self.nodes[at].mesh.len() < MESH && !others.is_empty() {
             let nth = self.rng.next_u64() as usize % others.len();
             let to = others.swap_remove(nth);
-            self.pass_on(at, to, &frame);
+            self.nodes[at].mesh.insert(to);
+            self.nodes[to].mesh.insert(at);
         }
     }
 

@@ -151,6 +151,7 @@ impl Network {
     /// `at` loses its connection to `to`.
     pub(super) fn disconnect(&mut self, at: usize, to: usize) {
         self.nodes[at].connected.remove(&to);
+        self.nodes[at].mesh.remove(&to);
         let peer = self.key(to);
         self.push_event(at, 1, Event::Disconnected { peer });
         let lost: Vec<u64> = self.nodes[at]

@@ -40,6 +40,8 @@ pub struct SimNode {
     pub(super) started: u64,
     pub(super) blobs: HashMap<ContentHash, SharedBytes>,
     pub(super) connected: BTreeSet<usize>,
+    /// Connected ones to whom gossip is passed on, and who pass it on to this one.
+    pub(super) mesh: BTreeSet<usize>,
     pub(super) inbound: BTreeMap<InboundId, Asker>,
     pub(super) outstanding: BTreeMap<u64, usize>,
     pub(super) replies: BTreeMap<Ticket, (u64, LocalReply)>,
@@ -98,6 +100,7 @@ impl SimNode {
             started: 0,
             blobs: HashMap::new(),
             connected: BTreeSet::new(),
+            mesh: BTreeSet::new(),
             inbound: BTreeMap::new(),
             outstanding: BTreeMap::new(),
             replies: BTreeMap::new(),
@@ -141,6 +144,7 @@ impl Network {
         node.judging.clear();
         node.seen.clear();
         node.outstanding.clear();
+        node.mesh.clear();
         for peer in std::mem::take(&mut node.connected) {
             self.disconnect(peer, at);
         }
