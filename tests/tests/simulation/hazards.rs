@@ -4,8 +4,8 @@ use signpost_node::{
     core::{
         completeness::CauseKind,
         local::{
-            Caller, Confirmation, LocalReply, LocalRequest, LocateRequest, Located, NewId, ReadError,
-            WRITES_PER_REQUEST_MAX, Write,
+            Caller, Confirmation, LocalReply, LocalRequest, LocateRequest, Located, NewId,
+            ReadError, WRITES_PER_REQUEST_MAX, Write,
         },
     },
     store::DisclosureRole,
@@ -154,11 +154,10 @@ fn a_node_with_a_wrong_clock_is_confirmed_once_the_clock_is_right_and_is_then_be
     network.nodes[HOLDER].skew = 3_600_000;
     network.start(HOLDER);
     network.run_for(15_000);
-    let confirm = |network: &mut Network| {
-        match network.call(HOLDER, LocalRequest::ConfirmRestored) {
-            LocalReply::ConfirmRestored(confirmation) => confirmation,
-            _ => unreachable!("the core replies in kind"),
-        }
+    let confirm = |network: &mut Network| match network.call(HOLDER, LocalRequest::ConfirmRestored)
+    {
+        LocalReply::ConfirmRestored(confirmation) => confirmation,
+        _ => unreachable!("the core replies in kind"),
     };
     assert_eq!(confirm(&mut network), Confirmation::NotYet, "by a wrong clock");
     assert!(network.status(HOLDER).serves[0].digest_version.is_none(), "it has issued no head");
