@@ -61,7 +61,11 @@ fn play_all(seeds: &[u64]) -> Vec<(u64, Result<Counts, String>)> {
                     if let Err(failure) = &outcome {
                         println!("{failure}");
                     }
-                    outcomes.lock().expect("nobody panics with it").push((*seed, outcome));
+                    let mut outcomes = outcomes.lock().expect("nobody panics with it");
+                    outcomes.push((*seed, outcome));
+                    if outcomes.len().is_multiple_of(SEEDS as usize) {
+                        println!("{} of {} seeds are played", outcomes.len(), seeds.len());
+                    }
                 }
             });
         }
