@@ -17,7 +17,7 @@ use signpost_node::{
     core::local::{Caller, LocateRequest},
     digests::SizeClass,
     runtime::wall_clock,
-    setup::{self, Identity, Plan, PlannedOrganization},
+    setup::{self, Identity, Plan, PlannedNode, PlannedOrganization},
 };
 use signpost_protocol::{IdentifierSystem, PatientIdentifier, codec::Text, roster::Parameters};
 
@@ -40,13 +40,12 @@ pub fn found(dir: &Path, organizations: &[(&str, &str)]) -> anyhow::Result<Vec<I
         .collect::<Result<_, _>>()?;
     let ports: Vec<u16> =
         held.iter().map(|port| Ok(port.local_addr()?.port())).collect::<anyhow::Result<_>>()?;
-    let organizations = organizations
+    let nodes = organizations
         .iter()
         .zip(ports.chunks(2))
         .map(|((ods, name), ports)| {
-            Ok(PlannedOrganization {
-                ods: ods.parse()?,
-                name: (*name).to_owned(),
+            Ok(PlannedNode {
+                organizations: vec![PlannedOrganization::new(ods.parse()?, (*name).to_owned())],
                 dir: dir.join(ods),
                 peer_address: format!("/ip4/127.0.0.1/tcp/{}", ports[0]),
                 api_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, ports[1])),
@@ -58,13 +57,13 @@ pub fn found(dir: &Path, organizations: &[(&str, &str)]) -> anyhow::Result<Vec<I
     let plan = Plan {
         network_name: "Example".to_owned(),
         parameters: Parameters::STANDARD,
-        organizations,
+        nodes,
         class_max: class.number(),
         cost: Cost::standard(),
     };
     // One program plays every founder and so knows every key: fit for an example, not for a network.
     setup::found(&plan, wall_clock(), &mut UnwrapErr(SysRng))?;
-    plan.organizations.iter().map(|founder| Ok(setup::open(&founder.dir)?)).collect()
+    plan.nodes.iter().map(|node| Ok(setup::open(&node.dir)?)).collect()
 }
 
 /// The examples' patient.

@@ -7,17 +7,17 @@ use serde_json::Value;
 use signpost_keys::{
     Roster, SecretKey, ValidAt, VerifyError,
     blinding::{Blinding, Evaluation, EvaluatorIndex, KeyShare, Proof, PublicShare},
-    roster::{FoundingError, verify_inception},
+    roster::{FoundingError, Refusal, Statements, verify_inception},
     sign,
 };
 use signpost_protocol::{
-    DecodeError, IdentifierSystem, NetworkId, OrganizationId, PatientIdentifier, Pointer,
-    Timestamp,
+    ContentHash, DecodeError, IdentifierSystem, NetworkId, OrganizationId, PatientIdentifier,
+    Pointer, Timestamp,
     blind::{EvaluateAnswer, EvaluateRequest},
     codec,
     digest::DigestHead,
     locate::{Answer, Ask},
-    roster::{Endorsement, Inception},
+    roster::{Approval, Endorsement, Heartbeat, Inception, Objection, OrganizationKeys, Proposal},
     statement::Body,
 };
 
@@ -45,10 +45,26 @@ fn network(value: &Value) -> NetworkId {
     value.as_str().and_then(|text| text.parse().ok()).expect("a network id")
 }
 
+fn now() -> Timestamp {
+    Timestamp(read("network")["now"].as_u64().expect("an instant"))
+}
+
 fn roster() -> Roster {
     let document = read("network");
-    Roster::open(&bytes(&document["roster"]), Some(network(&document["network"])))
+    Roster::open(&bytes(&document["roster"]), Some(network(&document["network"])), now())
         .expect("the example roster holds")
+}
+
+/// What a node has that was given the example roster, and the approvals on record.
+fn statements() -> Statements {
+    let mut statements = Statements::read(&bytes(&read("network")["roster"]), None, now())
+        .expect("the example roster holds");
+    let approvals = read("approval");
+    let good = cases(&approvals).iter().filter(|case| case["expect"] == "ok");
+    for case in good.filter(|case| case.get("statement").is_some()) {
+        statements.take(&bytes(&case["statement"]), now()).expect("an approval that holds");
+    }
+    statements
 }
 
 fn outcome(error: &VerifyError) -> &'static str {
@@ -152,21 +168,68 @@ fn inceptions() {
     assert!(accepted > 0 && refused > 25, "{accepted} accepted, {refused} refused");
 }
 
+/// Takes up every statement of a file, or is refused for the reason given.
+fn check_taking<B: Body>(file: &str, statements: &Statements) {
+    check_signing::<B>(file);
+    let document = read(file);
+    let (mut accepted, mut refused) = (0, 0);
+    for case in cases(&document).iter().filter(|case| case.get("statement").is_some()) {
+        let mut statements = statements.clone();
+        let found = match statements.take(&bytes(&case["statement"]), now()) {
+            Ok(taken) if taken.waits => "waits",
+            Ok(_) => "ok",
+            Err(Refusal::Verify(error)) => outcome(&error),
+            // It shows no kind of a roster's statement: something about its envelope is wrong.
+            Err(Refusal::Kind) => "envelope",
+            Err(_) => "refused",
+        };
+        accepted += u32::from(found == "ok");
+        refused += u32::from(found != "ok");
+        let (expected, name) = (case["expect"].as_str().expect("a text"), &case["name"]);
+        // Another fault may be seen first; what could only wait may be refused if it waits in vain.
+        let fits = (found == "ok") == (expected == "ok");
+        assert!(fits, "{file}: {name}: {found} rather than {expected}");
+    }
+    assert!(accepted > 0 && refused > 20, "{file}: {accepted} accepted, {refused} refused");
+}
+
+#[test]
+fn statements_of_the_roster() {
+    let statements = statements();
+    check_signing::<Endorsement>("endorsement");
+    check_taking::<OrganizationKeys>("organization-keys", &statements);
+    check_taking::<Approval>("approval", &statements);
+    check_taking::<Objection>("objection", &statements);
+    check_taking::<Heartbeat>("heartbeat", &statements);
+}
+
+#[test]
+fn proposals() {
+    let document = read("proposal");
+    let mut good = 0;
+    for case in cases(&document).iter().filter(|case| case["expect"] == "ok") {
+        let cbor = bytes(&case["cbor"]);
+        Proposal::decode(&cbor).expect("an accepted proposal");
+        if let Some(id) = case["id"].as_str() {
+            assert_eq!(id, ContentHash::of(&cbor).to_string(), "{}", case["name"]);
+            good += 1;
+        }
+    }
+    assert!(good > 0);
+}
+
 #[test]
 fn rosters() {
-    check_signing::<Endorsement>("endorsement");
-    let document = read("endorsed-founding");
+    let document = read("roster-file");
     let (mut accepted, mut refused) = (0, 0);
     for case in cases(&document) {
-        match Roster::open(&bytes(&case["cbor"]), None) {
+        match Roster::open(&bytes(&case["cbor"]), None, now()) {
             Ok(opened) => {
                 assert_eq!(case["expect"], "ok", "{}", case["name"]);
                 assert_eq!(opened.network(), network(&document["network"]));
                 accepted += 1;
             }
-            Err(FoundingError::Decode(_)) => {
-                assert!(case["expect"] != "ok" && case["expect"] != "refused", "{}", case["name"]);
-            }
+            Err(FoundingError::Decode(_)) => assert_ne!(case["expect"], "ok", "{}", case["name"]),
             Err(_) => {
                 assert_eq!(case["expect"], "refused", "{}", case["name"]);
                 refused += 1;

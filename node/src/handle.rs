@@ -1,13 +1,15 @@
 //! How the API, the CLI and embedding programs talk to a running node.
 
-use tokio::sync::{mpsc, oneshot};
+use std::sync::Arc;
 
-use signpost_protocol::PointerId;
+use signpost_protocol::{OrganizationId, PointerId, invitation::Invitation};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::core::{
     local::{
-        Confirmation, ListError, LocalReply, LocalRequest, LocateError, LocateRequest, Located,
-        Page, Put, ReadError, ReadPointer, ReadRequest, StatusReport, Write, WriteError, Written,
+        Applicant, Confirmation, InviteError, ListError, LocalReply, LocalRequest, LocateError,
+        LocateRequest, Located, Page, Put, ReadError, ReadPointer, ReadRequest, StatusReport,
+        Submitted, Write, WriteError, Written,
     },
     source::Source,
 };
@@ -19,16 +21,21 @@ pub const LOCAL_QUEUE_MAX: usize = 1024;
 /// A request with the place for its reply.
 #[derive(Debug)]
 pub struct LocalCall {
+    /// On whose behalf: one of the organizations that the node serves.
+    pub asking: OrganizationId,
     /// What is asked.
     pub request: LocalRequest,
     /// Where the reply goes.
     pub reply: oneshot::Sender<LocalReply>,
 }
 
-/// A cloneable way to a running node.
+/// A cloneable way to a running node, on behalf of one of the organizations that it serves:
+/// whatever is located, read, written or listed through it is theirs alone.
 #[derive(Clone, Debug)]
 pub struct NodeHandle {
     calls: mpsc::Sender<LocalCall>,
+    served: Arc<[OrganizationId]>,
+    asking: OrganizationId,
 }
 
 /// Said when the queue to the core is full.
@@ -37,17 +44,30 @@ const QUEUE_FULL: &str = "its queue of requests is full; try again in a moment";
 const STOPPING: &str = "it is stopping";
 
 impl NodeHandle {
-    /// A handle and the end from which the node's core takes the calls.
+    /// A handle, on behalf of the first of those that are `served`, and the end from which the
+    /// node's core takes the calls.
+    ///
+    /// # Panics
+    /// When nobody is served.
     #[must_use]
-    pub fn channel() -> (Self, mpsc::Receiver<LocalCall>) {
+    pub fn channel(served: &[OrganizationId]) -> (Self, mpsc::Receiver<LocalCall>) {
         let (calls, receiver) = mpsc::channel(LOCAL_QUEUE_MAX);
-        (Self { calls }, receiver)
+        let asking = *served.first().expect("a node serves at least one organization");
+        (Self { calls, served: served.into(), asking }, receiver)
+    }
+
+    /// The same node, on behalf of another organization; `None` when it does not serve that one.
+    #[must_use]
+    pub fn on_behalf_of(&self, organization: OrganizationId) -> Option<Self> {
+        let is_served = self.served.contains(&organization);
+        is_served.then(|| Self { asking: organization, ..self.clone() })
     }
 
     /// Sends one request and waits for its reply.
     async fn call(&self, request: LocalRequest) -> Result<LocalReply, &'static str> {
         let (reply, answer) = oneshot::channel();
-        self.calls.try_send(LocalCall { request, reply }).map_err(|error| match error {
+        let call = LocalCall { asking: self.asking, request, reply };
+        self.calls.try_send(call).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => QUEUE_FULL,
             mpsc::error::TrySendError::Closed(_) => STOPPING,
         })?;
@@ -136,6 +156,56 @@ impl NodeHandle {
             Ok(LocalReply::Export(page)) => page,
             Ok(_) => unreachable!("the core replies in kind"),
             Err(busy) => Err(ListError::Busy(busy)),
+        }
+    }
+
+    /// An invitation by the asking organization, to last so many milliseconds.
+    ///
+    /// # Errors
+    /// See [`InviteError`].
+    pub async fn invite(&self, life: u64) -> Result<Invitation, InviteError> {
+        match self.call(LocalRequest::Invite { life }).await {
+            Ok(LocalReply::Invite(result)) => result.map(|invitation| *invitation),
+            Ok(_) => unreachable!("the core replies in kind"),
+            Err(busy) => Err(InviteError::Busy(busy)),
+        }
+    }
+
+    /// The organizations that applied to join with invitations of this node.
+    ///
+    /// # Errors
+    /// When the store fails or the node is too busy.
+    pub async fn applicants(&self) -> Result<Vec<Applicant>, String> {
+        match self.call(LocalRequest::Applicants).await? {
+            LocalReply::Applicants(applicants) => applicants,
+            _ => unreachable!("the core replies in kind"),
+        }
+    }
+
+    /// The roster as this node has it: the bytes of a roster file.
+    ///
+    /// # Errors
+    /// When the node is stopping or too busy.
+    pub async fn roster_file(&self) -> Result<Vec<u8>, &'static str> {
+        match self.call(LocalRequest::RosterFile).await? {
+            LocalReply::RosterFile(file) => Ok(file),
+            _ => unreachable!("the core replies in kind"),
+        }
+    }
+
+    /// Brings statements of the roster, at most
+    /// [`crate::core::local::STATEMENTS_PER_REQUEST_MAX`] at once. What is new is durable when this
+    /// returns, and passed on.
+    ///
+    /// # Errors
+    /// When the node is stopping or too busy; and for each statement, why it is refused.
+    pub async fn submit_statements(
+        &self,
+        statements: Vec<Vec<u8>>,
+    ) -> Result<Vec<Result<Submitted, String>>, &'static str> {
+        match self.call(LocalRequest::SubmitStatements(statements)).await? {
+            LocalReply::SubmitStatements(results) => Ok(results),
+            _ => unreachable!("the core replies in kind"),
         }
     }
 

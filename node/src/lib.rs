@@ -10,6 +10,7 @@ pub mod digests;
 pub mod fhir;
 pub mod handle;
 mod interrupt;
+pub mod joining;
 pub mod network;
 pub mod runtime;
 pub mod setup;

@@ -86,6 +86,26 @@ pub fn decode<'b, T: Decode<'b, ()>>(
     }
 }
 
+/// Reads the value of an optional field whose choices later versions may add to: one that is not known
+/// here is passed over and taken for absent, wherever in the value it stands.
+///
+/// # Errors
+/// When the value is malformed otherwise.
+pub fn known_or_absent<'b, C, T: Decode<'b, C>>(
+    d: &mut Decoder<'b>,
+    ctx: &mut C,
+) -> Result<Option<T>, cbor_decode::Error> {
+    let start = d.position();
+    match Option::<T>::decode(d, ctx) {
+        // Reading stopped somewhere inside.
+        Err(error) if error.is_unknown_variant() => {
+            d.set_position(start);
+            d.skip().map(|()| None)
+        }
+        read => read,
+    }
+}
+
 /// A list that refuses more than `MAX` items while it is being read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bounded<T, const MAX: usize>(Vec<T>);
@@ -154,6 +174,16 @@ impl<const MAX: usize> Text<MAX> {
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
         (text.len() <= MAX && !text.chars().any(char::is_control)).then(|| Self(text.to_owned()))
+    }
+
+    /// As much of `text` as fits, with a space for every control character: for reasons from below,
+    /// which may be of any length.
+    #[must_use]
+    pub fn shortened(text: &str) -> Self {
+        let longest = MAX.min(text.len());
+        let end = (0..=longest).rfind(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        // Every control character is at least as long as a space.
+        Self(text[..end].replace(char::is_control, " "))
     }
 }
 
@@ -265,6 +295,14 @@ mod tests {
         let bytes = encode(&ByteString::<3>::new(vec![1, 2, 3]).expect("fits"));
         assert!(decode::<ByteString<3>>("bytes", &bytes, 64).is_ok());
         assert!(decode::<ByteString<2>>("bytes", &bytes, 64).is_err());
+    }
+
+    #[test]
+    fn a_text_is_shortened_at_a_character_and_keeps_no_control() {
+        assert_eq!(&*Text::<8>::shortened("short"), "short");
+        assert_eq!(&*Text::<4>::shortened("a\nb\u{85}c"), "a b");
+        assert_eq!(&*Text::<4>::shortened("abcé"), "abc");
+        assert_eq!(&*Text::<5>::shortened("abcé"), "abcé");
     }
 
     #[test]

@@ -15,11 +15,16 @@ use crate::{
     digest::{DigestHead, DigestsAnswer, DigestsRequest},
     hello::{HelloAnswer, HelloRequest},
     ids::{NetworkId, OdsCode, PointerId},
+    invitation::Invitation,
     limits,
     locate::{Answer, Ask, Reply},
     patient::{IdentifierSystem, PatientIdentifier},
     pointer::Pointer,
-    roster::{EndorsedFounding, Endorsement, Founding, Inception},
+    roster::{
+        Approval, Endorsement, Founding, Heartbeat, Inception, Objection, OrganizationKeys,
+        Proposal, RosterFile,
+    },
+    roster_exchange::{RosterAnswer, RosterRequest},
     statement::{Body, Envelope},
 };
 
@@ -27,11 +32,18 @@ use crate::{
 pub type Entry = fn(&[u8]);
 
 /// Every entry point with the name of its corpus.
-pub const ENTRIES: [(&str, Entry); 17] = [
+pub const ENTRIES: [(&str, Entry); 25] = [
     ("inception", inception),
     ("founding", founding),
     ("endorsement", endorsement),
-    ("endorsed-founding", endorsed_founding),
+    ("roster-file", roster_file),
+    ("organization-keys", organization_keys),
+    ("proposal", proposal),
+    ("approval", approval),
+    ("objection", objection),
+    ("heartbeat", heartbeat),
+    ("roster-request", roster_request),
+    ("roster-answer", roster_answer),
     ("pointer", pointer),
     ("digest-head", digest_head),
     ("digests-request", digests_request),
@@ -43,6 +55,7 @@ pub const ENTRIES: [(&str, Entry); 17] = [
     ("evaluate-answer", evaluate_answer),
     ("hello-request", hello_request),
     ("hello-answer", hello_answer),
+    ("invitation", invitation),
     ("identifiers", identifiers),
     ("patient-identifier", patient_identifier),
 ];
@@ -54,7 +67,7 @@ pub fn inception(bytes: &[u8]) {
 
 /// A founding.
 pub fn founding(bytes: &[u8]) {
-    message::<Founding>(bytes, limits::ROSTER_BYTES_MAX);
+    message::<Founding>(bytes, limits::FOUNDING_BYTES_MAX);
 }
 
 /// A founder's endorsement, signed or bare.
@@ -63,8 +76,43 @@ pub fn endorsement(bytes: &[u8]) {
 }
 
 /// A roster file.
-pub fn endorsed_founding(bytes: &[u8]) {
-    message::<EndorsedFounding>(bytes, limits::ROSTER_BYTES_MAX);
+pub fn roster_file(bytes: &[u8]) {
+    message::<RosterFile>(bytes, limits::ROSTER_FILE_BYTES_MAX);
+}
+
+/// An organization's nodes and keys, signed or bare.
+pub fn organization_keys(bytes: &[u8]) {
+    statement::<OrganizationKeys>(bytes);
+}
+
+/// The content of a proposal.
+pub fn proposal(bytes: &[u8]) {
+    message::<Proposal>(bytes, limits::PROPOSAL_BYTES_MAX);
+}
+
+/// A steward's approval, signed or bare.
+pub fn approval(bytes: &[u8]) {
+    statement::<Approval>(bytes);
+}
+
+/// A root key's objection, signed or bare.
+pub fn objection(bytes: &[u8]) {
+    statement::<Objection>(bytes);
+}
+
+/// A steward's heartbeat, signed or bare.
+pub fn heartbeat(bytes: &[u8]) {
+    statement::<Heartbeat>(bytes);
+}
+
+/// A request on the roster protocol.
+pub fn roster_request(bytes: &[u8]) {
+    message::<RosterRequest>(bytes, limits::ROSTER_REQUEST_FRAME_BYTES_MAX);
+}
+
+/// A reply on the roster protocol.
+pub fn roster_answer(bytes: &[u8]) {
+    message::<RosterAnswer>(bytes, limits::ROSTER_ANSWER_FRAME_BYTES_MAX);
 }
 
 /// A pointer, signed or bare.
@@ -120,6 +168,16 @@ pub fn hello_request(bytes: &[u8]) {
 /// The answer to a hello.
 pub fn hello_answer(bytes: &[u8]) {
     message::<HelloAnswer>(bytes, limits::HELLO_FRAME_BYTES_MAX);
+}
+
+/// An invitation, encoded or as text.
+pub fn invitation(bytes: &[u8]) {
+    message::<Invitation>(bytes, limits::INVITATION_BYTES_MAX);
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(invitation) = text.parse::<Invitation>() {
+        let again = invitation.to_string().parse::<Invitation>();
+        assert_eq!(again.expect("what was read can be written"), invitation);
+    }
 }
 
 /// ODS codes and pointer ids as text.

@@ -104,6 +104,10 @@ byte_id!(
     ContentHash, 32, "content hash"
 );
 byte_id!(
+    /// What an applicant shows to the node that invited it: 16 random bytes, drawn for one invitation.
+    InvitationCode, 16, "invitation code"
+);
+byte_id!(
     /// An Ed25519 public key as it travels (RFC 8032 §5.1.5, 32 bytes); not yet checked to be one.
     PublicKey, 32, "public key"
 );

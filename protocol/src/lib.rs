@@ -11,18 +11,22 @@ pub mod digest;
 pub mod fuzz;
 pub mod hello;
 pub mod ids;
+pub mod invitation;
+pub mod joining;
 pub mod limits;
 pub mod locate;
 pub mod locator;
 pub mod patient;
 pub mod pointer;
 pub mod roster;
+pub mod roster_exchange;
 pub mod statement;
 pub mod time;
 
 pub use codec::DecodeError;
 pub use ids::{
-    ContentHash, KeyId, NetworkId, NodeId, OdsCode, OrganizationId, PointerId, PublicKey, RequestId,
+    ContentHash, InvitationCode, KeyId, NetworkId, NodeId, OdsCode, OrganizationId, PointerId,
+    PublicKey, RequestId,
 };
 pub use locator::{KeyEpoch, Locator};
 pub use patient::{IdentifierSystem, PatientIdentifier};

@@ -22,8 +22,27 @@ pub const FOUNDERS_MAX: usize = 64;
 pub const INCEPTION_BYTES_MAX: usize = 1024;
 /// Bytes of a signed endorsement: two hashes and a time, with room.
 pub const ENDORSEMENT_BYTES_MAX: usize = 512;
-/// Bytes of an endorsed founding: 64 founders with all their nodes and keys are under 1 MiB.
-pub const ROSTER_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of a founding: 64 founders with their inceptions are under 128 KiB.
+pub const FOUNDING_BYTES_MAX: usize = 128 * 1024;
+/// Bytes of any one signed statement of the roster: the longest lists 64 keys and their nodes.
+pub const STATEMENT_BYTES_MAX: usize = 16 * 1024;
+/// Stewards of an epoch (5 to 15 are meant): so few can still reach each other by telephone.
+pub const STEWARDS_MAX: usize = 15;
+/// Bytes of a proposal: an inception, or 15 stewards, with its reason, twice over.
+pub const PROPOSAL_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of a reason given for people: a short paragraph.
+pub const REASON_BYTES_MAX: usize = 400;
+/// Bytes of a signed objection: two hashes, a reason and a time, with room.
+pub const OBJECTION_BYTES_MAX: usize = 1024;
+/// Proposals to which one heartbeat bears witness: the rest follows in the next.
+pub const WITNESSED_MAX: usize = 128;
+/// Members of a network: England has about 6,400 organizations; three times that.
+pub const MEMBERS_MAX: usize = 20_000;
+/// Statements of a roster: for every member its keys and a record that 8 stewards approved, with as
+/// many records again that were superseded.
+pub const STATEMENTS_MAX: usize = MEMBERS_MAX * 20;
+/// Bytes of a roster file: that many statements of 1.5 KiB.
+pub const ROSTER_FILE_BYTES_MAX: usize = 600 * 1024 * 1024;
 /// Evaluators of a key epoch: 4 of 7 is the largest set planned; twice that while they change over.
 pub const EVALUATORS_MAX: usize = 16;
 /// Key epochs that live side by side: the old and the new one during a re-key.
@@ -62,6 +81,30 @@ pub const HEADS_MAX: usize = 20_000;
 pub const BLOB_PIECE_BYTES_MAX: usize = 256 * 1024;
 /// Protocol versions named in a hello: this one, the one before, and room.
 pub const VERSIONS_MAX: usize = 8;
+/// Bytes of the longest roster statement. It is gossiped whole, and shares a connection with asks; a
+/// Roster statements in one fetch: an answer of 2 MiB at the worst.
+pub const STATEMENTS_PER_FETCH_MAX: usize = 128;
+/// Buckets by which two rosters are compared, one for each first byte of a statement's hash: with
+/// 100,000 statements, one that is missing costs 400 hashes (13 KiB) to find.
+pub const ROSTER_BUCKETS: usize = 256;
+/// Hashes of statements in one answer, 1.1 MiB. More buckets than fit are asked for again; a single
+/// bucket would reach this with 8 million statements.
+pub const STATEMENT_HASHES_MAX: usize = 32_768;
+/// Bytes of an inception that an applicant sends: it shares the 1 KiB of a hello with an invitation's
+/// code. Two keys, a code and the longest name take 500.
+pub const JOINING_INCEPTION_BYTES_MAX: usize = 700;
+/// Bytes of the statement of its keys that an applicant sends: four keys and an address take 600. A
+/// hello has no room for more; more nodes and keys are added once it is a member.
+pub const JOINING_KEYS_BYTES_MAX: usize = 800;
+/// Bytes of a reason told to an applicant: one sentence that an admin reads.
+pub const JOINING_REASON_BYTES_MAX: usize = 160;
+/// Addresses in an invitation: two nodes that may be away, with four each.
+pub const INVITATION_ADDRESSES_MAX: usize = 8;
+/// Bytes of a multiaddr that ends in `/p2p/` and a peer id of 52 letters.
+pub const PEER_ADDRESS_BYTES_MAX: usize = ADDRESS_BYTES_MAX + 60;
+/// Bytes of an invitation: eight of the longest addresses and two names are 3 KiB; an ordinary one
+/// has 300.
+pub const INVITATION_BYTES_MAX: usize = 4 * 1024;
 
 /// Bytes of a hello, each way (DESIGN §3).
 pub const HELLO_FRAME_BYTES_MAX: usize = 1024;
@@ -75,5 +118,11 @@ pub const EVALUATE_FRAME_BYTES_MAX: usize = EVALUATE_BYTES_MAX + 64;
 pub const DIGESTS_REQUEST_FRAME_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a reply frame on the digests protocol: the versions of 20,000 heads.
 pub const DIGESTS_ANSWER_FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
-/// Bytes of a gossiped frame: one head.
-pub const GOSSIP_FRAME_BYTES_MAX: usize = DIGEST_HEAD_BYTES_MAX;
+/// Bytes of a request frame on the roster protocol: 128 hashes of statements.
+pub const ROSTER_REQUEST_FRAME_BYTES_MAX: usize = 8 * 1024;
+/// Bytes of a reply frame on the roster protocol: as many statements as one fetch may name, of the
+/// longest kind, and what stands between them.
+pub const ROSTER_ANSWER_FRAME_BYTES_MAX: usize =
+    STATEMENTS_PER_FETCH_MAX * STATEMENT_BYTES_MAX + 1024;
+/// Bytes of a gossiped frame: one statement, a digest head or one of the roster.
+pub const GOSSIP_FRAME_BYTES_MAX: usize = STATEMENT_BYTES_MAX;

@@ -157,6 +157,10 @@ pub enum RefusalCode {
     /// A fault on the answering side.
     #[n(8)]
     Internal,
+    /// Too few stewards have been heard of on the answering side: it does not know any more who is
+    /// a member.
+    #[n(9)]
+    RosterStale,
 }
 
 impl RefusalCode {
@@ -169,6 +173,9 @@ impl RefusalCode {
             Self::NotAdmitted => "it does not regard us as an admitted member",
             Self::Clock => "our clocks differ by more than the network allows",
             Self::Replayed => "it has seen this request before",
+            Self::RosterStale => {
+                "it has heard of too few stewards for too long to know who is a member"
+            }
             Self::NotServed => "the node does not serve that organization",
             Self::Epoch => "it does not serve this key epoch",
             Self::Busy => "it is too busy",

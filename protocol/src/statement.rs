@@ -26,6 +26,14 @@ pub enum StatementKind {
     Inception,
     /// A founder's signature under the founding roster.
     Endorsement,
+    /// An organization's nodes and keys.
+    OrganizationKeys,
+    /// A steward's signature under a proposal.
+    Approval,
+    /// A root key's protest against its replacement.
+    Objection,
+    /// A steward's sign of life.
+    Heartbeat,
     /// A pointer.
     Pointer,
     /// The head of a digest.
@@ -42,9 +50,13 @@ pub enum StatementKind {
 
 impl StatementKind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::Inception,
         Self::Endorsement,
+        Self::OrganizationKeys,
+        Self::Approval,
+        Self::Objection,
+        Self::Heartbeat,
         Self::Pointer,
         Self::DigestHead,
         Self::Ask,
@@ -59,6 +71,10 @@ impl StatementKind {
         match self {
             Self::Inception => "inception",
             Self::Endorsement => "endorsement",
+            Self::OrganizationKeys => "organization-keys",
+            Self::Approval => "approval",
+            Self::Objection => "objection",
+            Self::Heartbeat => "heartbeat",
             Self::Pointer => "pointer",
             Self::DigestHead => "digest-head",
             Self::Ask => "ask",
@@ -175,6 +191,17 @@ impl Envelope {
         Ok(Self { kind, sign1, key_id })
     }
 
+    /// Which kind of statement some bytes claim to be; `None` when they are no statement at all.
+    /// [`Self::parse`] checks the rest.
+    #[must_use]
+    pub fn kind_of(bytes: &[u8]) -> Option<StatementKind> {
+        let sign1 = CoseSign1::from_tagged_slice(bytes).ok()?;
+        let Some(coset::ContentType::Text(text)) = sign1.protected.header.content_type else {
+            return None;
+        };
+        StatementKind::ALL.into_iter().find(|kind| kind.content_type() == text)
+    }
+
     /// The key that claims to have signed.
     #[must_use]
     pub const fn key_id(&self) -> KeyId {
@@ -193,14 +220,19 @@ impl Envelope {
         self.sign1.signature.as_slice().try_into().expect("parse checked the length")
     }
 
+    /// The bytes of the body, as they were signed.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        self.sign1.payload.as_deref().expect("parse checked the payload")
+    }
+
     /// Decodes the body. Unchecked: only worth something after the signature has been verified.
     ///
     /// # Errors
     /// When the payload is not a `B`.
     pub fn body<B: Body>(&self) -> Result<B, DecodeError> {
         debug_assert_eq!(self.kind, B::KIND);
-        let payload = self.sign1.payload.as_deref().expect("parse checked the payload");
-        codec::decode(B::KIND.name(), payload, B::BYTES_MAX)
+        codec::decode(B::KIND.name(), self.payload(), B::BYTES_MAX)
     }
 }
 

@@ -2,22 +2,32 @@
 
 mod fields;
 
-use std::{fs, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::PathBuf,
+};
 
-use fields::Fields;
+use fields::{Fields, roster};
 use minicbor::{Decode, Encode};
 use serde_json::Value;
 use signpost_protocol::{
-    DecodeError, IdentifierSystem, NetworkId, PatientIdentifier, PublicKey,
+    ContentHash, DecodeError, IdentifierSystem, NetworkId, PatientIdentifier, PublicKey,
     blind::{EvaluateAnswer, EvaluateRequest},
     codec,
     digest::{DigestHead, DigestsAnswer, DigestsRequest},
     hello::{HelloAnswer, HelloRequest},
+    invitation::{Invitation, InvitationError},
+    limits,
     locate::{Answer, Ask, Reply},
     patient::PatientIdentifierError,
     pointer::Pointer,
-    roster::{EndorsedFounding, Endorsement, Founding, Inception},
-    statement::{Body, Envelope, Unsigned, statement_hash},
+    roster::{
+        Approval, Endorsement, Founding, Heartbeat, Inception, Objection, OrganizationKeys,
+        Proposal, RosterFile,
+    },
+    roster_exchange::{RosterAnswer, RosterRequest},
+    statement::{Body, Envelope, StatementKind, Unsigned, statement_hash},
 };
 
 fn read(name: &str) -> Value {
@@ -115,10 +125,74 @@ fn check_statements<B: Body + PartialEq + std::fmt::Debug>(file: &str, build: fn
 
 #[test]
 fn the_roster_plane() {
-    check_statements::<Inception>("inception", fields::inception);
-    check_messages::<Founding>("founding", fields::founding);
-    check_statements::<Endorsement>("endorsement", fields::endorsement);
-    check_messages::<EndorsedFounding>("endorsed-founding", fields::endorsed_founding);
+    check_statements::<Inception>("inception", roster::inception);
+    check_messages::<Founding>("founding", roster::founding);
+    check_statements::<Endorsement>("endorsement", roster::endorsement);
+    check_messages::<RosterFile>("roster-file", roster::roster_file);
+    check_statements::<OrganizationKeys>("organization-keys", roster::organization_keys);
+    check_messages::<Proposal>("proposal", roster::proposal);
+    check_statements::<Approval>("approval", roster::approval);
+    check_statements::<Objection>("objection", roster::objection);
+    check_statements::<Heartbeat>("heartbeat", roster::heartbeat);
+    check_messages::<RosterRequest>("roster-request", fields::roster_request);
+    check_messages::<RosterAnswer>("roster-answer", fields::roster_answer);
+}
+
+#[test]
+fn ids_of_what_the_roster_names() {
+    let network = read("network");
+    let file = bytes(&network, "roster").expect("a roster file");
+    let file: RosterFile =
+        codec::decode("roster", &file, limits::ROSTER_FILE_BYTES_MAX).expect("a roster file");
+    let founding = codec::decode::<Founding>("founding", &file.founding, file.founding.len());
+    assert_eq!(network["network"], ContentHash::of(&file.founding).to_string());
+    for document in [read("founding"), read("roster-file")] {
+        assert_eq!(document["network"], network["network"]);
+    }
+
+    let members = founding.expect("a founding").members;
+    let organizations = network["organizations"].as_array().expect("a list");
+    assert_eq!(members.len(), organizations.len());
+    for (member, organization) in members.iter().zip(organizations) {
+        assert_eq!(organization["organization"], member.organization().to_string());
+    }
+
+    let mut subjects = BTreeSet::new();
+    let document = read("proposal");
+    for case in document["cases"].as_array().expect("a list of cases") {
+        let (Some(cbor), Some(id)) = (bytes(case, "cbor"), case.get("id")) else { continue };
+        assert_eq!(*id, ContentHash::of(&cbor).to_string(), "{}", case["name"]);
+        subjects.insert(Proposal::decode(&cbor).expect("an accepted proposal").change.subject());
+    }
+    assert_eq!(subjects.len(), 5, "{subjects:?}");
+}
+
+/// A roster file says of no statement what it is.
+#[test]
+fn statements_of_a_roster_file_name_their_kind() {
+    let file = bytes(&read("network"), "roster").expect("a roster file");
+    let file: RosterFile =
+        codec::decode("roster", &file, limits::ROSTER_FILE_BYTES_MAX).expect("a roster file");
+    let mut kinds = BTreeMap::<StatementKind, usize>::new();
+    for statement in file.statements.iter() {
+        let kind = Envelope::kind_of(statement).expect("a statement");
+        for other in StatementKind::ALL {
+            let parsed = Envelope::parse(other, statement, limits::STATEMENT_BYTES_MAX);
+            assert_eq!(parsed.is_ok(), other == kind, "{kind:?} parsed as {other:?}");
+        }
+        *kinds.entry(kind).or_default() += 1;
+    }
+    let expected = [
+        (StatementKind::Endorsement, 4),
+        (StatementKind::OrganizationKeys, 4),
+        (StatementKind::Approval, 2),
+        (StatementKind::Heartbeat, 3),
+    ];
+    assert_eq!(kinds, BTreeMap::from(expected));
+    let statement = &file.statements[0];
+    for none in [&file.founding[..], &statement[1..], &statement[..statement.len() - 1], &[]] {
+        assert_eq!(Envelope::kind_of(none), None);
+    }
 }
 
 #[test]
@@ -146,6 +220,35 @@ fn blind_evaluation() {
 fn hello() {
     check_messages::<HelloRequest>("hello-request", fields::hello_request);
     check_messages::<HelloAnswer>("hello-answer", fields::hello_answer);
+}
+
+#[test]
+fn invitations() {
+    check_messages::<Invitation>("invitation", fields::invitation);
+    let document = read("invitation");
+    let mut counts = [0, 0];
+    for case in document["cases"].as_array().expect("a list of cases") {
+        let Some(text) = case.get("text").and_then(Value::as_str) else { continue };
+        let outcome = match text.parse::<Invitation>() {
+            Ok(invitation) => {
+                assert_eq!(invitation, fields::invitation(Fields::new(&case["fields"])), "{case}");
+                if case.get("tolerated").is_none() {
+                    assert_eq!(invitation.to_string(), text, "{case}");
+                }
+                "ok"
+            }
+            Err(InvitationError::NoPrefix) => "prefix",
+            Err(InvitationError::Character { .. }) => "character",
+            Err(InvitationError::Length) => "length",
+            Err(InvitationError::Checksum) => "checksum",
+            Err(InvitationError::Content(_)) => "content",
+            Err(InvitationError::NoAddress) => "no-address",
+            Err(_) => "unknown",
+        };
+        assert_eq!(case["expect"], outcome, "{case}");
+        counts[usize::from(outcome != "ok")] += 1;
+    }
+    assert!(counts[0] > 3 && counts[1] > 10, "{counts:?}");
 }
 
 #[test]

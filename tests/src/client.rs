@@ -292,6 +292,20 @@ impl Reply {
         })
     }
 
+    /// Why something may be missing, and of which organization, by code; empty for a whole result.
+    #[must_use]
+    pub fn causes(&self) -> Vec<(String, String)> {
+        let codes = |issue: &Value| {
+            let codings = issue["details"]["coding"].as_array().cloned().unwrap_or_default();
+            let codes = codings.iter().filter_map(|coding| coding["code"].as_str());
+            // Causes are written in small letters, ODS codes in capitals.
+            let (causes, ods): (Vec<&str>, Vec<&str>) =
+                codes.partition(|code| code.contains(|c: char| c.is_ascii_lowercase()));
+            (causes.concat(), ods.concat())
+        };
+        self.issues().into_iter().map(codes).collect()
+    }
+
     /// Asserts that it is a whole result: 200, `complete`, with a `total` that fits, and no issues.
     ///
     /// # Panics

@@ -15,7 +15,7 @@ use signpost_keys::keystore::Cost;
 use signpost_node::{
     digests::SizeClass,
     runtime::wall_clock,
-    setup::{self, API_TOKEN_FILE, Plan, PlannedOrganization},
+    setup::{self, API_TOKEN_FILE, Plan, PlannedNode, PlannedOrganization, organization_dir},
     synthetic::Organization,
 };
 use signpost_protocol::{OdsCode, roster::Parameters};
@@ -141,7 +141,17 @@ impl Drop for Process {
     }
 }
 
-/// One organization's node.
+/// A further organization that a node serves.
+pub struct Hosted {
+    /// ODS code.
+    pub ods: String,
+    /// Its name.
+    pub name: String,
+    /// What its clinical systems use.
+    pub client: Client,
+}
+
+/// A node and the organization that it serves.
 pub struct Node {
     /// ODS code.
     pub ods: String,
@@ -155,10 +165,18 @@ pub struct Node {
     pub peer_port: u16,
     /// What its clinical systems use.
     pub client: Client,
+    /// Further organizations that it serves.
+    pub hosted: Vec<Hosted>,
     process: Option<Process>,
 }
 
 impl Node {
+    /// The file with the token of its organization.
+    #[must_use]
+    pub fn token_file(&self) -> PathBuf {
+        token_file(&self.dir, &self.ods)
+    }
+
     /// What it has logged so far, all its lives.
     #[must_use]
     pub fn log(&self) -> String {
@@ -172,6 +190,11 @@ impl Node {
     pub fn process(&mut self) -> &mut Process {
         self.process.as_mut().expect("the node was started")
     }
+}
+
+fn token_file(dir: &Path, ods: &str) -> PathBuf {
+    let ods = ods.parse().expect("an ODS code");
+    organization_dir(dir, &ods).join(API_TOKEN_FILE)
 }
 
 /// So many invented organizations: ODS code and name.
@@ -220,35 +243,59 @@ impl Federation {
         log_filter: &str,
         patients_max: u64,
     ) -> Self {
+        let nodes = organizations.into_iter();
+        let nodes = nodes.map(|(ods, name)| vec![PlannedOrganization::new(ods, name)]).collect();
+        Self::found_hosting(program, nodes, parameters, log_filter, patients_max)
+    }
+
+    /// The same, of nodes that each serve these organizations, at least one.
+    ///
+    /// # Panics
+    /// When it cannot be founded.
+    #[must_use]
+    pub fn found_hosting(
+        program: &str,
+        nodes: Vec<Vec<PlannedOrganization>>,
+        parameters: Parameters,
+        log_filter: &str,
+        patients_max: u64,
+    ) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let ports = free_ports(2 * organizations.len());
-        let organizations: Vec<_> = organizations
+        let ports = free_ports(2 * nodes.len());
+        let nodes: Vec<_> = nodes
             .into_iter()
             .zip(ports.chunks(2))
-            .map(|((ods, name), ports)| PlannedOrganization {
-                dir: dir.path().join(ods.as_str()),
-                ods,
-                name,
+            .map(|(organizations, ports)| PlannedNode {
+                dir: dir.path().join(organizations[0].ods.as_str()),
                 peer_address: format!("/ip4/127.0.0.1/tcp/{}", ports[1]),
                 api_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, ports[0])),
+                organizations,
             })
             .collect();
         let plan = Plan {
             network_name: "Test network".to_owned(),
             parameters,
-            organizations,
+            nodes,
             class_max: SizeClass::for_locators(patients_max).expect("few").number(),
             cost: Cost::weak_for_tests(),
         };
         let mut rng = ChaCha20Rng::seed_from_u64(ports[0].into());
         setup::found(&plan, wall_clock(), &mut rng).expect("the plan is sound");
-        let nodes = plan.organizations.into_iter().zip(ports.chunks(2)).map(|(planned, ports)| {
-            let token = fs::read_to_string(planned.dir.join(API_TOKEN_FILE)).expect("a token");
+        let nodes = plan.nodes.into_iter().zip(ports.chunks(2)).map(|(planned, ports)| {
             let base = format!("http://127.0.0.1:{}", ports[0]);
+            let served = planned.organizations.into_iter().map(|organization| {
+                let ods = organization.ods.to_string();
+                let token = fs::read_to_string(token_file(&planned.dir, &ods)).expect("a token");
+                let client = Client::new(base.clone(), token.trim().to_owned());
+                Hosted { ods, name: organization.name, client }
+            });
+            let mut served: Vec<_> = served.collect();
+            let Hosted { ods, name, client } = served.remove(0);
             Node {
-                ods: planned.ods.to_string(),
-                name: planned.name,
-                client: Client::new(base, token.trim().to_owned()),
+                ods,
+                name,
+                client,
+                hosted: served,
                 dir: planned.dir,
                 api_port: ports[0],
                 peer_port: ports[1],

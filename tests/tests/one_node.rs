@@ -66,7 +66,7 @@ fn bad_requests_are_refused(federation: &Federation) {
 
 fn a_body_of_100_mb_is_refused(federation: &Federation, length: &str) {
     let node = federation.node(0);
-    let token = std::fs::read_to_string(node.dir.join("api.token")).expect("a token");
+    let token = std::fs::read_to_string(node.token_file()).expect("a token");
     let mut stream = connect(node.api_port);
     let head = format!(
         "POST /fhir/R4/DocumentReference HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\

@@ -115,7 +115,7 @@ impl Node {
     }
 
     fn held(&self) -> u64 {
-        self.0.status(0).serves[0].pointers
+        self.0.status(0).serves[0].pointers.expect("one's own are told")
     }
 }
 

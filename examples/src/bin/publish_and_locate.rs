@@ -13,7 +13,10 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 use signpost_examples::{NHS_NUMBER, crisis_plan};
-use signpost_node::{config::Config, setup::API_TOKEN_FILE};
+use signpost_node::{
+    config::Config,
+    setup::{self, API_TOKEN_FILE},
+};
 use ureq::{Agent, Body, http::Response};
 
 fn main() -> anyhow::Result<()> {
@@ -25,21 +28,19 @@ fn main() -> anyhow::Result<()> {
     let node = format!("http://{}", Config::read(&dir)?.api.listen);
     let records = format!("{node}/fhir/R4/DocumentReference");
     // Whoever can read this file speaks for the organization's clinical systems.
-    let token = std::fs::read_to_string(dir.join(API_TOKEN_FILE))
-        .with_context(|| format!("{} holds no node", dir.display()))?;
+    let served = setup::organizations(&dir)?;
+    let ods = served.first().context("the node serves nobody")?;
+    let token = std::fs::read_to_string(setup::organization_dir(&dir, ods).join(API_TOKEN_FILE))?;
     let bearer = format!("Bearer {}", token.trim());
     // A refusal is an OperationOutcome whose text is worth reading, so it comes back as a reply.
     let agent = Agent::config_builder().http_status_as_error(false).build().new_agent();
-
-    let status = agent.get(format!("{node}/signpost/v1/status")).header("Authorization", &bearer);
-    let (_, status) = json(status.call().context("does the node run?")?)?;
-    let ods = status["serves"][0]["ods"].as_str().context("the node serves nobody")?;
 
     let created = agent
         .post(&records)
         .header("Authorization", &bearer)
         .header("Content-Type", "application/fhir+json")
-        .send(crisis_plan(ods).to_string())?;
+        .send(crisis_plan(ods.as_str()).to_string())
+        .context("does the node run?")?;
     let (_, created) = json(created)?;
     let id = created["id"].as_str().context("a pointer has an id")?;
     println!("published {id}");

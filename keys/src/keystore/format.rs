@@ -86,7 +86,8 @@ pub(super) fn seal(
     Ok(file)
 }
 
-pub(super) fn open(file: &[u8], passphrase: &Passphrase) -> Result<Keystore, KeystoreError> {
+/// The header, and where it ends.
+fn header(file: &[u8]) -> Result<(Header, Cost, usize), KeystoreError> {
     let rest = file.strip_prefix(MAGIC).ok_or(KeystoreError::NotAKeystore)?;
     if file.len() > FILE_BYTES_MAX {
         return Err(KeystoreError::Damaged);
@@ -103,8 +104,16 @@ pub(super) fn open(file: &[u8], passphrase: &Passphrase) -> Result<Keystore, Key
         passes,
         lanes,
     })?;
+    Ok((header, cost, MAGIC.len() + decoder.position()))
+}
 
-    let (clear, ciphertext) = file.split_at(MAGIC.len() + decoder.position());
+pub(super) fn cost(file: &[u8]) -> Result<Cost, KeystoreError> {
+    Ok(header(file)?.1)
+}
+
+pub(super) fn open(file: &[u8], passphrase: &Passphrase) -> Result<Keystore, KeystoreError> {
+    let (header, cost, end) = header(file)?;
+    let (clear, ciphertext) = file.split_at(end);
     let mut secrets = Zeroizing::new(ciphertext.to_vec());
     cipher(passphrase, cost, &header.salt)?
         .decrypt_in_place(&header.nonce.into(), clear, &mut *secrets)

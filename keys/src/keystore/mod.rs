@@ -134,6 +134,15 @@ impl Keystore {
         Ok(private_file::replace(path, &bytes, rng)?)
     }
 
+    /// What guessing the passphrase of a file costs, so that a changed keystore is written as dear as
+    /// it was.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is no keystore of a version and cost that is understood.
+    pub fn cost_of(path: &Path) -> Result<Cost, KeystoreError> {
+        format::cost(&private_file::read(path, format::FILE_BYTES_MAX)?)
+    }
+
     /// Opens a file.
     ///
     /// # Errors

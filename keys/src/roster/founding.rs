@@ -1,18 +1,19 @@
 //! How a network comes to be: every founder signs the same founding.
 
-use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand_core::CryptoRng;
 use signpost_protocol::{
-    ContentHash, DecodeError, KeyEpoch, KeyId, NetworkId, OdsCode, OrganizationId, Timestamp,
+    ContentHash, DecodeError, KeyEpoch, NetworkId, OdsCode, OrganizationId, Timestamp,
     blind::{Evaluator, EvaluatorSet},
-    codec::{self, Bounded, ByteString},
+    codec::{self, Bounded},
     limits,
-    roster::{EndorsedFounding, Endorsement, Founding, KeyRecord, MemberRecord, Parameters},
-    statement::{Body as _, Envelope, KeyUse},
+    roster::{Endorsement, Founding},
 };
 
-use super::{KeyUser, Listing, Member, MemberNode, Roster, inception::verify_inception};
+use super::{
+    epoch::Epoch, inception::verify_inception, organization::Organization, statements::Refusal,
+};
 use crate::{
     blinding::{self, EvaluatorIndex, KeyShare, PublicShare},
     secret::SecretKey,
@@ -35,13 +36,13 @@ pub enum FoundingError {
         /// Why.
         source: VerifyError,
     },
-    /// An endorsement does not hold.
-    #[error("endorsement {endorsement} does not hold: {source}")]
-    Endorsement {
-        /// Which of the endorsements, from 1.
-        endorsement: usize,
+    /// A statement in the file does not hold.
+    #[error("statement {statement} of the roster does not hold: {source}")]
+    Statement {
+        /// Which of the statements, from 1.
+        statement: usize,
         /// Why.
-        source: VerifyError,
+        source: Refusal,
     },
     /// A founder has not signed.
     #[error("{ods} has not endorsed the founding: every founder must sign it")]
@@ -72,25 +73,6 @@ pub fn endorse(
 ) -> Verified<Endorsement> {
     let network = NetworkId(ContentHash::of(founding).0);
     signing::sign(Endorsement { organization, network, issued }, root, &network)
-}
-
-/// Puts a founding and its endorsements together as the bytes of a roster file.
-///
-/// # Errors
-/// When there are too many of them, or they are too long.
-pub fn assemble(
-    founding: Vec<u8>,
-    endorsements: &[Verified<Endorsement>],
-) -> Result<Vec<u8>, FoundingError> {
-    let list = endorsements
-        .iter()
-        .map(|endorsement| ByteString::new(endorsement.bytes().to_vec()))
-        .collect::<Option<Vec<_>>>()
-        .and_then(Bounded::new)
-        .ok_or(FoundingError::Inconsistent("too many founders"))?;
-    let founding =
-        ByteString::new(founding).ok_or(FoundingError::Inconsistent("the founding is too long"))?;
-    Ok(codec::encode(&EndorsedFounding { founding, endorsements: list }))
 }
 
 /// Deals a key to `organizations` and describes the evaluators: **for demonstrations only**, for
@@ -128,196 +110,70 @@ pub fn dealt_evaluators(
     Ok((set, dealt.shares))
 }
 
-impl Roster {
-    /// Checks an endorsed founding and makes the roster it stands for.
-    ///
-    /// # Errors
-    /// When anything in it does not decode, verify or fit together; nothing is taken over in part.
-    pub fn open(bytes: &[u8], expected: Option<NetworkId>) -> Result<Self, FoundingError> {
-        let file: EndorsedFounding = codec::decode("roster", bytes, limits::ROSTER_BYTES_MAX)?;
-        let network = NetworkId(ContentHash::of(&file.founding).0);
-        if let Some(expected) = expected.filter(|expected| *expected != network) {
-            return Err(FoundingError::OtherNetwork { found: network, expected });
-        }
-        let founding: Founding =
-            codec::decode("founding", &file.founding, limits::ROSTER_BYTES_MAX)?;
-        let mut roster = Self {
-            network,
-            name: founding.name.to_string(),
-            founded: founding.founded,
-            parameters: founding.parameters,
-            members: BTreeMap::new(),
-            by_ods: BTreeMap::new(),
-            keys: BTreeMap::new(),
-            evaluators: founding.evaluators,
-        };
-        if founding.members.is_empty() {
-            return Err(FoundingError::Inconsistent("it has no members"));
-        }
-        let mut roots = BTreeMap::new();
-        for (number, record) in founding.members.iter().enumerate() {
-            let (organization, root) = roster.admit(number + 1, record)?;
-            roots.insert(root.0, (organization, root.1));
-        }
-        if roots.keys().any(|root| roster.keys.contains_key(root)) {
-            return Err(FoundingError::Inconsistent("a root key is in use at a node"));
-        }
-        let mut endorsed = BTreeSet::new();
-        for (number, bytes) in file.endorsements.iter().enumerate() {
-            let organization = verify_endorsement(bytes, &roots, &network)
-                .map_err(|source| FoundingError::Endorsement { endorsement: number + 1, source })?;
-            endorsed.insert(organization);
-        }
-        if let Some(missing) = roster.members().find(|m| !endorsed.contains(&m.organization)) {
-            return Err(FoundingError::NotEndorsed { ods: missing.ods.clone() });
-        }
-        roster.check_parameters()?;
-        roster.check_evaluators()?;
-        Ok(roster)
-    }
+/// A founding with its epoch 0 and its founders, by their inceptions.
+pub(super) type Checked = (Founding, Epoch, BTreeMap<OrganizationId, Organization>);
 
-    fn admit(
-        &mut self,
-        number: usize,
-        record: &MemberRecord,
-    ) -> Result<(OrganizationId, (KeyId, CheckedKey)), FoundingError> {
-        let at = |source| FoundingError::Inception { member: number, source };
+/// Checks the bytes of a founding, as far as it can be without anybody's endorsement.
+pub(super) fn check(bytes: &[u8], network: &NetworkId) -> Result<Checked, FoundingError> {
+    let founding: Founding = codec::decode("founding", bytes, limits::FOUNDING_BYTES_MAX)?;
+    let inconsistent = FoundingError::Inconsistent;
+    if founding.members.is_empty() {
+        return Err(inconsistent("it has no members"));
+    }
+    let mut organizations = BTreeMap::new();
+    let mut codes = BTreeSet::new();
+    for (number, record) in founding.members.iter().enumerate() {
+        let at = |source| FoundingError::Inception { member: number + 1, source };
         let (organization, inception) = verify_inception(&record.inception).map_err(at)?;
         let root = CheckedKey::new(&inception.root).map_err(at)?;
-        if self.by_ods.insert(record.ods.clone(), organization).is_some() {
-            return Err(FoundingError::Inconsistent("two members have the same ODS code"));
+        if record.version != 0 {
+            return Err(inconsistent("a founder's record has a version other than 0"));
         }
-        let mut nodes: Vec<MemberNode> = Vec::new();
-        for node in record.nodes.iter() {
-            if nodes.iter().any(|known| known.node == node.node) {
-                return Err(FoundingError::Inconsistent("a member lists a node twice"));
-            }
-            let addresses = node.addresses.iter().map(ToString::to_string).collect();
-            nodes.push(MemberNode { node: node.node, addresses, transport: Vec::new() });
+        if !codes.insert(record.ods.clone()) {
+            return Err(inconsistent("two members have the same ODS code"));
         }
-        for record in record.keys.iter() {
-            let key = CheckedKey::new(&record.key).map_err(at)?;
-            let node = nodes
-                .iter_mut()
-                .find(|node| node.node == record.node)
-                .ok_or(FoundingError::Inconsistent("a key belongs to a node that is not listed"))?;
-            if !matches!(record.usage, KeyUse::Pointer | KeyUse::Transport) {
-                return Err(FoundingError::Inconsistent("a node has a key of another use"));
-            }
-            if record.not_before >= record.not_after {
-                return Err(FoundingError::Inconsistent("a key is never valid"));
-            }
-            if record.usage == KeyUse::Transport {
-                node.transport.push((record.key, record.not_before, record.not_after));
-            }
-            self.list(record, organization, key)?;
+        let known = Organization::new(&inception, root);
+        if organizations.insert(organization, known).is_some() {
+            return Err(inconsistent("an organization is listed twice"));
         }
-        let member = Member {
-            organization,
-            standing: record.standing,
-            ods: record.ods.clone(),
-            name: record.name.to_string(),
-            nodes,
-            class_max: record.class_max,
-        };
-        if self.members.insert(organization, member).is_some() {
-            return Err(FoundingError::Inconsistent("an organization is listed twice"));
-        }
-        Ok((organization, (inception.root.key_id(), root)))
     }
-
-    /// Several organizations may list the transport key of the one node that serves them all;
-    /// a pointer key speaks for one organization only.
-    fn list(
-        &mut self,
-        record: &KeyRecord,
-        organization: OrganizationId,
-        key: CheckedKey,
-    ) -> Result<(), FoundingError> {
-        let listing =
-            Listing { organization, not_before: record.not_before, not_after: record.not_after };
-        match self.keys.entry(record.key.key_id()) {
-            Entry::Vacant(entry) => {
-                entry.insert(KeyUser {
-                    public: record.key,
-                    key,
-                    usage: record.usage,
-                    node: record.node,
-                    listings: vec![listing],
-                });
-            }
-            Entry::Occupied(mut entry) => {
-                let user = entry.get_mut();
-                let shareable = user.usage == KeyUse::Transport
-                    && record.usage == KeyUse::Transport
-                    && user.public == record.key
-                    && user.node == record.node
-                    && user.listings.iter().all(|known| known.organization != organization);
-                if !shareable {
-                    return Err(FoundingError::Inconsistent("a key is listed twice"));
-                }
-                user.listings.push(listing);
-            }
-        }
-        Ok(())
+    let id = ContentHash(network.0);
+    let Founding { stewards, threshold, parameters, .. } = &founding;
+    let epoch = Epoch::check(0, id, stewards, *threshold, parameters).map_err(inconsistent)?;
+    if epoch.stewards().any(|steward| !organizations.contains_key(&steward.organization)) {
+        return Err(inconsistent("a steward is not a member"));
     }
-
-    fn check_parameters(&self) -> Result<(), FoundingError> {
-        let Parameters { head_interval, head_age_max, clock_skew_max, request_life_max } =
-            self.parameters;
-        if head_interval == 0 || clock_skew_max == 0 || request_life_max == 0 {
-            return Err(FoundingError::Inconsistent("a duration is zero"));
-        }
-        if head_age_max <= head_interval {
-            return Err(FoundingError::Inconsistent(
-                "digest heads would be stale before they are re-issued",
-            ));
-        }
-        Ok(())
-    }
-
-    fn check_evaluators(&self) -> Result<(), FoundingError> {
-        let set = &self.evaluators;
-        let mut shares = Vec::new();
-        for (position, evaluator) in set.evaluators.iter().enumerate() {
-            if usize::from(evaluator.index) != position + 1 {
-                return Err(FoundingError::Inconsistent("evaluators are not numbered from 1"));
-            }
-            if !self.members.contains_key(&evaluator.organization) {
-                return Err(FoundingError::Inconsistent("an evaluator is not a member"));
-            }
-            let share = PublicShare::from_bytes(*evaluator.public_share).map_err(|_| {
-                FoundingError::Inconsistent("a public share is not a group element")
-            })?;
-            let index = EvaluatorIndex::new(evaluator.index)
-                .ok_or(FoundingError::Inconsistent("evaluators are not numbered from 1"))?;
-            shares.push((index, share));
-        }
-        let distinct: BTreeSet<_> = set.evaluators.iter().map(|e| e.organization).collect();
-        if distinct.len() != set.evaluators.len() {
-            return Err(FoundingError::Inconsistent("an organization evaluates twice"));
-        }
-        let group = PublicShare::from_bytes(*set.group)
-            .map_err(|_| FoundingError::Inconsistent("the group key is not a group element"))?;
-        if !blinding::group_public_matches(usize::from(set.threshold), &shares, &group) {
-            return Err(FoundingError::Inconsistent(
-                "the public shares do not make up the group key",
-            ));
-        }
-        Ok(())
-    }
+    let is_member = |organization: &OrganizationId| organizations.contains_key(organization);
+    check_evaluators(&founding.evaluators, is_member).map_err(inconsistent)?;
+    Ok((founding, epoch, organizations))
 }
 
-fn verify_endorsement(
-    bytes: &[u8],
-    roots: &BTreeMap<KeyId, (OrganizationId, CheckedKey)>,
-    network: &NetworkId,
-) -> Result<OrganizationId, VerifyError> {
-    let envelope = Envelope::parse(Endorsement::KIND, bytes, Endorsement::BYTES_MAX)?;
-    let (organization, key) = roots.get(&envelope.key_id()).ok_or(VerifyError::UnknownKey)?;
-    let endorsement = signing::verify::<Endorsement>(&envelope, bytes, key, network)?;
-    if endorsement.author() != *organization || endorsement.network != *network {
-        return Err(VerifyError::WrongAuthor);
+fn check_evaluators(
+    set: &EvaluatorSet,
+    is_member: impl Fn(&OrganizationId) -> bool,
+) -> Result<(), &'static str> {
+    let mut shares = Vec::new();
+    for (position, evaluator) in set.evaluators.iter().enumerate() {
+        if usize::from(evaluator.index) != position + 1 {
+            return Err("evaluators are not numbered from 1");
+        }
+        if !is_member(&evaluator.organization) {
+            return Err("an evaluator is not a member");
+        }
+        let share = PublicShare::from_bytes(*evaluator.public_share)
+            .map_err(|_| "a public share is not a group element")?;
+        let index =
+            EvaluatorIndex::new(evaluator.index).ok_or("evaluators are not numbered from 1")?;
+        shares.push((index, share));
     }
-    Ok(*organization)
+    let distinct: BTreeSet<_> = set.evaluators.iter().map(|e| e.organization).collect();
+    if distinct.len() != set.evaluators.len() {
+        return Err("an organization evaluates twice");
+    }
+    let group =
+        PublicShare::from_bytes(*set.group).map_err(|_| "the group key is not a group element")?;
+    if !blinding::group_public_matches(usize::from(set.threshold), &shares, &group) {
+        return Err("the public shares do not make up the group key");
+    }
+    Ok(())
 }

@@ -1,31 +1,51 @@
-//! The roster as a function of statements: who is a member, and which signatures count.
+//! The roster as a function of statements and time: who is a member, and which signatures count.
 //!
-//! A [`Roster`] is made from a founding that every founder endorsed. It answers the two questions
-//! that all else rests on: whose key is this, and does this statement count? The answer to the
-//! second is a [`Verified`] body, which only this crate can make.
+//! [`Statements`] are what a node has been told, each verified. [`Law`] is what counts of them at an
+//! instant. A [`Roster`] is the membership that follows. It answers the two questions that all else
+//! rests on: whose key is this, and does this statement count? The answer to the second is a
+//! [`Verified`] body, which only this crate can make.
+//!
+//! Two nodes that have the same statements have the same roster at the same time, in whatever order
+//! the statements came, and no set of fewer than `threshold` stewards' keys changes it.
 
+mod approvals;
+mod batch;
+mod epoch;
 mod founding;
+mod governing;
+mod heartbeats;
 mod inception;
+mod law;
+mod organization;
+mod statements;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use signpost_protocol::{
-    KeyId, NetworkId, NodeId, OdsCode, OrganizationId, PublicKey, Timestamp,
+    ContentHash, KeyId, NetworkId, NodeId, OdsCode, OrganizationId, PublicKey, Timestamp,
     blind::EvaluatorSet,
     limits,
-    roster::{Parameters, Standing},
+    roster::{Change, KeyRecord, Parameters, Standing},
     statement::{Body, Envelope, KeyUse},
 };
 
+use self::organization::is_valid_at;
 use crate::{
     signing::{self, CheckedKey, VerifyError},
     verified::Verified,
 };
 
-pub use founding::{FoundingError, assemble, dealt_evaluators, endorse};
+pub use approvals::OPEN_PER_STEWARD_MAX;
+pub use batch::in_order;
+pub use epoch::Epoch;
+pub use founding::{FoundingError, dealt_evaluators, endorse};
+pub use governing::Application;
 pub use inception::{incept, verify_inception};
+pub use law::{Counts, Decision, Finding, Law, State};
+pub use statements::{Refusal, Statements, Taken};
 
 /// A member as the node sees it.
 #[derive(Clone, Debug)]
@@ -38,10 +58,20 @@ pub struct Member {
     pub ods: OdsCode,
     /// Its name today.
     pub name: String,
+    /// The version of its record.
+    pub version: u64,
+    /// Since when its record counts.
+    pub since: Timestamp,
+    /// The organization that has taken its place.
+    pub successor: Option<OrganizationId>,
     /// Its nodes, each with its addresses.
     pub nodes: Vec<MemberNode>,
+    /// Its govern keys, with their validity.
+    pub govern: Vec<KeyRecord>,
     /// The largest digest size class it may advertise.
     pub class_max: u8,
+    /// How many resets of its root key are in effect.
+    pub lineage: u32,
 }
 
 /// A node of a member.
@@ -52,40 +82,23 @@ pub struct MemberNode {
     /// Multiaddrs without the peer id.
     pub addresses: Vec<String>,
     /// The transport keys, with their validity: which PeerIds are this node.
-    pub transport: Vec<(PublicKey, Timestamp, Timestamp)>,
+    pub transport: Vec<KeyRecord>,
 }
 
 impl MemberNode {
     /// The transport keys valid at `now`.
     pub fn transport_keys(&self, now: Timestamp) -> impl Iterator<Item = PublicKey> + '_ {
-        self.transport
-            .iter()
-            .filter(move |(_, not_before, not_after)| *not_before <= now && now < *not_after)
-            .map(|(key, _, _)| *key)
+        self.transport.iter().filter(move |key| is_valid_at(key, now)).map(|record| record.key)
     }
 }
 
-/// A key and the organizations that list it: one for a pointer key; all that a node serves for its transport key.
+/// One organization's listing of a key. Several may list the transport key of the node that serves
+/// them all; whoever lists another's key gains nothing, since the signer names its organization.
 #[derive(Clone, Debug)]
-struct KeyUser {
-    public: PublicKey,
-    key: CheckedKey,
-    usage: KeyUse,
-    node: NodeId,
-    listings: Vec<Listing>,
-}
-
-#[derive(Clone, Copy, Debug)]
 struct Listing {
     organization: OrganizationId,
-    not_before: Timestamp,
-    not_after: Timestamp,
-}
-
-impl Listing {
-    fn valid_at(&self, instant: Timestamp) -> bool {
-        self.not_before <= instant && instant < self.not_after
-    }
+    record: KeyRecord,
+    key: Arc<CheckedKey>,
 }
 
 /// The instant at which a key must be valid for a statement to count.
@@ -97,20 +110,172 @@ pub enum ValidAt {
     Now(Timestamp),
 }
 
+/// How the roster regards a peer that has proved to hold a transport key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PeerStanding {
+    /// No member has ever listed the key, as far as this roster knows.
+    Unknown,
+    /// All that listed it are gone for good.
+    Expelled,
+    /// It is not valid any more, or not yet.
+    KeyExpired,
+    /// It was revoked.
+    KeyRevoked,
+    /// All that list it are suspended.
+    Suspended,
+    /// At least one admitted member lists it now.
+    Member,
+}
+
 /// The membership that this node believes, checked.
 #[derive(Clone, Debug)]
 pub struct Roster {
     network: NetworkId,
     name: String,
     founded: Timestamp,
-    parameters: Parameters,
+    epoch: Arc<Epoch>,
     members: BTreeMap<OrganizationId, Member>,
     by_ods: BTreeMap<OdsCode, OrganizationId>,
-    keys: BTreeMap<KeyId, KeyUser>,
+    keys: BTreeMap<KeyId, Vec<Listing>>,
     evaluators: EvaluatorSet,
+    digest: ContentHash,
+    findings: Vec<Finding>,
+    /// When enough stewards were last heard of.
+    fresh: Timestamp,
+    next_change: Option<Timestamp>,
 }
 
 impl Roster {
+    /// Reads a roster file and makes the roster that follows from it at `now`.
+    ///
+    /// # Errors
+    /// As [`Statements::read`].
+    pub fn open(
+        file: &[u8],
+        expected: Option<NetworkId>,
+        now: Timestamp,
+    ) -> Result<Self, FoundingError> {
+        Ok(Statements::read(file, expected, now)?.roster(now))
+    }
+
+    fn of(statements: &Statements, law: &Law, now: Timestamp) -> Self {
+        let founding = &statements.founding;
+        let mut roster = Self {
+            network: statements.network,
+            name: founding.name.to_string(),
+            founded: founding.founded,
+            epoch: law.epochs.last().cloned().unwrap_or_else(|| statements.first.clone()),
+            members: BTreeMap::new(),
+            by_ods: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            evaluators: founding.evaluators.clone(),
+            digest: law.digest(),
+            findings: law.findings.clone(),
+            fresh: Timestamp(0),
+            next_change: law.next_change,
+        };
+        for (organization, member) in &law.members {
+            roster.add_member(statements, law, *organization, member);
+        }
+        roster.add_former_codes(statements, law);
+        roster.fresh = roster.heard_of_enough(statements, now);
+        roster
+    }
+
+    /// A code that a member had before leads to it for as long as nobody else has it: ids of pointers
+    /// begin with the code of their making.
+    fn add_former_codes(&mut self, statements: &Statements, law: &Law) {
+        let was_law =
+            |decision: &&Decision| matches!(decision.state, State::Law | State::Superseded);
+        let decided = law.proposals().map(|(_, decision)| decision).filter(was_law);
+        let records = decided.filter_map(|decision| match &decision.proposal.change {
+            Change::Member(record) => Some(record),
+            _ => None,
+        });
+        for record in records.chain(statements.founding.members.iter()) {
+            let organization = record.organization();
+            if self.is_admitted(&organization) {
+                self.by_ods.entry(record.ods.clone()).or_insert(organization);
+            }
+        }
+    }
+
+    fn add_member(
+        &mut self,
+        statements: &Statements,
+        law: &Law,
+        organization: OrganizationId,
+        member: &law::MemberLaw,
+    ) {
+        let resets = law.resets_in_effect(&organization);
+        let known = statements.organizations.get(&organization);
+        let top = known.map(|known| known.top(resets)).unwrap_or_default();
+        if let [set, _, ..] = top {
+            let version = set.statement.version;
+            self.findings.push(Finding::ContradictoryKeys { organization, version });
+        }
+        let mut nodes: Vec<MemberNode> = Vec::new();
+        for node in top.iter().flat_map(|set| set.statement.nodes.iter()) {
+            if nodes.iter().all(|other| other.node != node.node) {
+                let addresses = node.addresses.iter().map(ToString::to_string).collect();
+                nodes.push(MemberNode { node: node.node, addresses, transport: Vec::new() });
+            }
+        }
+        let mut govern = Vec::new();
+        for listed in known.map(|known| known.keys(resets)).unwrap_or_default() {
+            let record = listed.record;
+            let node = nodes.iter_mut().find(|node| Some(node.node) == record.node);
+            match (record.usage, node) {
+                (KeyUse::Govern, _) => govern.push(record),
+                (KeyUse::Transport, Some(node)) => node.transport.push(record),
+                _ => {}
+            }
+            let listing = Listing { organization, record, key: listed.key };
+            self.keys.entry(listed.id).or_default().push(listing);
+        }
+        let entry = Member {
+            organization,
+            standing: member.standing,
+            ods: member.ods.clone(),
+            name: member.name.clone(),
+            version: member.version,
+            since: member.since,
+            successor: member.successor,
+            nodes,
+            govern,
+            class_max: member.class_max,
+            lineage: u32::try_from(resets.len()).unwrap_or(u32::MAX),
+        };
+        // A code leads to its admitted member; one that is suspended is found only by its own.
+        let takes_code = match self.by_ods.get(&member.ods).and_then(|o| self.members.get(o)) {
+            None => member.standing != Standing::Expelled,
+            Some(other) => {
+                other.standing != Standing::Admitted && member.standing == Standing::Admitted
+            }
+        };
+        if takes_code {
+            self.by_ods.insert(member.ods.clone(), organization);
+        }
+        self.members.insert(organization, entry);
+    }
+
+    /// When `threshold` stewards had last been heard of: the oldest of the newest heartbeats of
+    /// those that were heard of last. An epoch begins with all of them.
+    fn heard_of_enough(&self, statements: &Statements, now: Timestamp) -> Timestamp {
+        let begun = self.epoch.since();
+        let future = now.plus(self.parameters().clock_skew_max);
+        let mut heard: Vec<Timestamp> = self
+            .epoch
+            .stewards()
+            .map(|steward| {
+                let heard = statements.last_heard(&steward.organization);
+                heard.map_or(begun, |heard| heard.min(future).max(begun))
+            })
+            .collect();
+        heard.sort_unstable();
+        heard[heard.len() - usize::from(self.epoch.threshold())]
+    }
+
     /// The network.
     #[must_use]
     pub const fn network(&self) -> NetworkId {
@@ -131,8 +296,38 @@ impl Roster {
 
     /// The shared durations.
     #[must_use]
-    pub const fn parameters(&self) -> &Parameters {
-        &self.parameters
+    pub fn parameters(&self) -> &Parameters {
+        self.epoch.parameters()
+    }
+
+    /// The present stewards.
+    #[must_use]
+    pub fn epoch(&self) -> &Epoch {
+        &self.epoch
+    }
+
+    /// The names of all that is law, hashed: the same at nodes that agree.
+    #[must_use]
+    pub const fn digest(&self) -> ContentHash {
+        self.digest
+    }
+
+    /// What people should look into.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// When enough stewards to make law had last been heard of.
+    #[must_use]
+    pub const fn fresh(&self) -> Timestamp {
+        self.fresh
+    }
+
+    /// When time alone will change this roster, at the earliest.
+    #[must_use]
+    pub const fn next_change(&self) -> Option<Timestamp> {
+        self.next_change
     }
 
     /// The evaluators of the current key epoch.
@@ -157,7 +352,7 @@ impl Roster {
         self.members.get(organization)
     }
 
-    /// The member with this ODS code today.
+    /// The member with this ODS code today, or that had it before if nobody has it today.
     #[must_use]
     pub fn member_by_ods(&self, ods: &OdsCode) -> Option<&Member> {
         self.members.get(self.by_ods.get(ods)?)
@@ -167,14 +362,46 @@ impl Roster {
     /// members that list it. Empty for a stranger.
     #[must_use]
     pub fn organizations_of_peer(&self, peer: &PublicKey, now: Timestamp) -> Vec<OrganizationId> {
+        self.listings_of_peer(peer)
+            .filter(|listing| is_valid_at(&listing.record, now))
+            .map(|listing| listing.organization)
+            .filter(|organization| self.is_admitted(organization))
+            .collect()
+    }
+
+    /// How a peer with this transport key is to be regarded at `now`.
+    #[must_use]
+    pub fn standing_of_peer(&self, peer: &PublicKey, now: Timestamp) -> PeerStanding {
+        let standing = |listing: &Listing| {
+            let revoked = listing.record.revoked;
+            if revoked.is_some_and(|revoked| revoked.since <= now) {
+                return PeerStanding::KeyRevoked;
+            }
+            if !is_valid_at(&listing.record, now) {
+                return PeerStanding::KeyExpired;
+            }
+            match self.member(&listing.organization).map(|member| member.standing) {
+                Some(Standing::Admitted) => PeerStanding::Member,
+                Some(Standing::Suspended) => PeerStanding::Suspended,
+                Some(Standing::Expelled) => PeerStanding::Expelled,
+                None => PeerStanding::Unknown,
+            }
+        };
+        self.listings_of_peer(peer).map(standing).max().unwrap_or(PeerStanding::Unknown)
+    }
+
+    fn listings_of_peer(&self, peer: &PublicKey) -> impl Iterator<Item = &Listing> {
         self.keys
             .get(&peer.key_id())
-            .filter(|user| user.public == *peer && user.usage == KeyUse::Transport)
             .into_iter()
-            .flat_map(|user| &user.listings)
-            .filter(|listing| listing.valid_at(now) && self.is_admitted(&listing.organization))
-            .map(|listing| listing.organization)
-            .collect()
+            .flatten()
+            .filter(|listing| listing.record.key == *peer)
+            .filter(|listing| listing.record.usage == KeyUse::Transport)
+    }
+
+    fn listing(&self, key_id: &KeyId, organization: &OrganizationId) -> Option<&Listing> {
+        let mut listings = self.keys.get(key_id)?.iter();
+        listings.find(|listing| listing.organization == *organization)
     }
 
     /// When a key may sign for `organization`, from and until (exclusive); `None` when the roster
@@ -185,15 +412,26 @@ impl Roster {
         key_id: &KeyId,
         organization: &OrganizationId,
     ) -> Option<(Timestamp, Timestamp)> {
-        let listings = &self.keys.get(key_id)?.listings;
-        let listing = listings.iter().find(|listing| listing.organization == *organization)?;
-        Some((listing.not_before, listing.not_after))
+        let record = self.listing(key_id, organization)?.record;
+        let revoked = record.revoked.map(|revoked| revoked.since);
+        let until = revoked.map_or(record.not_after, |since| since.min(record.not_after));
+        Some((record.not_before, until))
     }
 
-    /// The node that a key belongs to.
+    /// Since when a key that an organization lists is revoked, if it is.
     #[must_use]
-    pub fn node_of_key(&self, key_id: &KeyId) -> Option<NodeId> {
-        self.keys.get(key_id).map(|user| user.node)
+    pub fn revoked_since(
+        &self,
+        key_id: &KeyId,
+        organization: &OrganizationId,
+    ) -> Option<Timestamp> {
+        Some(self.listing(key_id, organization)?.record.revoked?.since)
+    }
+
+    /// The node that a key of an organization belongs to.
+    #[must_use]
+    pub fn node_of_key(&self, key_id: &KeyId, organization: &OrganizationId) -> Option<NodeId> {
+        self.listing(key_id, organization)?.record.node
     }
 
     /// Whether `organization` is an admitted member.
@@ -210,13 +448,13 @@ impl Roster {
     /// Says which of these failed.
     pub fn verify<B: Body>(&self, bytes: &[u8], at: ValidAt) -> Result<Verified<B>, VerifyError> {
         let envelope = Envelope::parse(B::KIND, bytes, B::BYTES_MAX)?;
-        let user = self.keys.get(&envelope.key_id()).ok_or(VerifyError::UnknownKey)?;
-        if user.usage != B::SIGNED_BY {
-            return Err(VerifyError::WrongUse);
-        }
-        let statement = signing::verify::<B>(&envelope, bytes, &user.key, &self.network)?;
+        let listings = self.keys.get(&envelope.key_id()).ok_or(VerifyError::UnknownKey)?;
+        let of_use: Vec<&Listing> =
+            listings.iter().filter(|listing| listing.record.usage == B::SIGNED_BY).collect();
+        let key = &of_use.first().ok_or(VerifyError::WrongUse)?.key;
+        let statement = signing::verify::<B>(&envelope, bytes, key, &self.network)?;
         let author = statement.author();
-        let listing = user.listings.iter().find(|listing| listing.organization == author);
+        let listing = of_use.iter().find(|listing| listing.organization == author);
         let listing = listing.ok_or(VerifyError::WrongAuthor)?;
         if !self.is_admitted(&author) {
             return Err(VerifyError::NotAdmitted);
@@ -225,7 +463,7 @@ impl Roster {
             ValidAt::Issue => statement.issued(),
             ValidAt::Now(now) => now,
         };
-        if !listing.valid_at(instant) {
+        if !is_valid_at(&listing.record, instant) {
             return Err(VerifyError::KeyNotValid);
         }
         Ok(statement)

@@ -12,6 +12,7 @@ use serde_json::json;
 use super::{
     ApiState,
     error::{self, ApiError, fhir},
+    guard::OnBehalf,
 };
 use crate::{core::local::Confirmation, fhir::capability::capability_statement};
 
@@ -25,14 +26,14 @@ pub(super) async fn metadata(State(state): State<ApiState>, headers: HeaderMap) 
 }
 
 /// `GET /signpost/v1/status`
-pub(super) async fn status(State(state): State<ApiState>) -> Result<Response, ApiError> {
-    let report = state.handle.status().await.map_err(busy)?;
+pub(super) async fn status(OnBehalf(handle): OnBehalf) -> Result<Response, ApiError> {
+    let report = handle.status().await.map_err(busy)?;
     Ok(error::json(StatusCode::OK, &report))
 }
 
 /// `POST /signpost/v1/confirm-restored`
-pub(super) async fn confirm_restored(State(state): State<ApiState>) -> Result<Response, ApiError> {
-    let confirmed = match state.handle.confirm_restored().await.map_err(busy)? {
+pub(super) async fn confirm_restored(OnBehalf(handle): OnBehalf) -> Result<Response, ApiError> {
+    let confirmed = match handle.confirm_restored().await.map_err(busy)? {
         Confirmation::Done => true,
         Confirmation::Nothing => false,
         Confirmation::NotYet => {
@@ -53,13 +54,17 @@ pub(super) async fn healthz() -> Response {
 
 /// `GET /readyz`: the node can do its work.
 pub(super) async fn readyz(State(state): State<ApiState>) -> Response {
-    let (ready, notices) = match tokio::time::timeout(PROBE_TIME_MAX, state.handle.status()).await {
-        Ok(Ok(report)) => (report.ready, report.notices),
-        Ok(Err(reason)) => (false, vec![format!("the node is too busy: {reason}")]),
-        Err(_) => (false, vec!["the node does not answer".to_owned()]),
+    let failed = |notice: String| json!({"ready": false, "notices": [notice]});
+    let report = match tokio::time::timeout(PROBE_TIME_MAX, state.handle.status()).await {
+        Ok(Ok(report)) => {
+            json!({"ready": report.ready, "notices": report.notices, "roster": report.roster})
+        }
+        Ok(Err(reason)) => failed(format!("the node is too busy: {reason}")),
+        Err(_) => failed("the node does not answer".to_owned()),
     };
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    error::json(status, &json!({"ready": ready, "notices": notices}))
+    let is_ready = report["ready"] == true;
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    error::json(status, &report)
 }
 
 fn busy(reason: &'static str) -> ApiError {

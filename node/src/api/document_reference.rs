@@ -11,6 +11,7 @@ use signpost_protocol::{PointerId, PointerState, Timestamp};
 use super::{
     ApiState, body,
     error::{ApiError, fhir},
+    guard::OnBehalf,
     preferences::{Prefer, Return, caller, if_match},
 };
 use crate::{
@@ -20,6 +21,7 @@ use crate::{
         json,
         outcome::{Issue, IssueCode, Severity, outcome},
     },
+    handle::NodeHandle,
 };
 
 /// Content types of a resource.
@@ -45,11 +47,12 @@ impl<S: Send + Sync> FromRequestParts<S> for IdInPath {
 /// `GET DocumentReference/{id}`: own pointers, and those of other organizations.
 pub(super) async fn read(
     State(state): State<ApiState>,
+    OnBehalf(handle): OnBehalf,
     IdInPath(id): IdInPath,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let (caller, deadline) = caller(&headers, &state.settings)?;
-    let read = state.handle.read(ReadRequest { id, caller, deadline }).await?;
+    let read = handle.read(ReadRequest { id, caller, deadline }).await?;
     let pointer = &read.found.pointer;
     if pointer.state == PointerState::Tombstone {
         let gone = ApiError::from(WriteError::Gone(pointer.id.clone()));
@@ -67,6 +70,7 @@ pub(super) async fn read(
 /// wants it (R4 §3.1.0.8).
 pub(super) async fn create(
     State(state): State<ApiState>,
+    OnBehalf(handle): OnBehalf,
     request: Request,
 ) -> Result<Response, ApiError> {
     let headers = request.headers().clone();
@@ -75,7 +79,7 @@ pub(super) async fn create(
         members.remove("id");
     }
     let (_, draft) = draft(resource)?;
-    let written = write(&state, Write::Create { id: NewId::Random, draft: draft.clone() }).await?;
+    let written = write(&handle, Write::Create { id: NewId::Random, draft: draft.clone() }).await?;
     // Without the version: an older one cannot be read here, so a link to one would soon lead nowhere.
     let location = format!("{}/DocumentReference/{}", state.base(&headers), written.id);
     let mut response = reply(StatusCode::CREATED, &headers, &written, &draft);
@@ -87,7 +91,7 @@ pub(super) async fn create(
 
 /// `PUT DocumentReference/{id}`: a new version of an existing pointer.
 pub(super) async fn update(
-    State(state): State<ApiState>,
+    OnBehalf(handle): OnBehalf,
     IdInPath(id): IdInPath,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -98,18 +102,18 @@ pub(super) async fn update(
         let text = "the id in the body must be the id in the path";
         return Err(ApiError::invalid(text).at("DocumentReference.id"));
     }
-    let written = write(&state, Write::Update { id, if_match, draft: draft.clone() }).await?;
+    let written = write(&handle, Write::Update { id, if_match, draft: draft.clone() }).await?;
     Ok(reply(StatusCode::OK, &headers, &written, &draft))
 }
 
 /// `DELETE DocumentReference/{id}`; deleting again changes nothing and is no error.
 pub(super) async fn delete(
-    State(state): State<ApiState>,
+    OnBehalf(handle): OnBehalf,
     IdInPath(id): IdInPath,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let if_match = if_match(&headers)?;
-    let written = write(&state, Write::Delete { id, if_match }).await?;
+    let written = write(&handle, Write::Delete { id, if_match }).await?;
     let response = match Prefer::of(&headers).returned {
         Some(Return::OperationOutcome) => {
             fhir(StatusCode::OK, &success("deleted", "the pointer is deleted"))
@@ -124,8 +128,8 @@ async fn resource(request: Request) -> Result<Value, ApiError> {
     Ok(json::parse(&bytes)?)
 }
 
-async fn write(state: &ApiState, write: Write) -> Result<Written, ApiError> {
-    let result = state.handle.write(vec![write]).await.pop().unwrap_or_else(|| {
+async fn write(handle: &NodeHandle, write: Write) -> Result<Written, ApiError> {
+    let result = handle.write(vec![write]).await.pop().unwrap_or_else(|| {
         Err(WriteError::Storage("the store did not say what became of it".to_owned()))
     });
     Ok(result?)

@@ -7,7 +7,7 @@ use axum::{
 use serde_json::Value;
 
 use crate::{
-    core::local::{LocateError, ReadError, WriteError},
+    core::local::{LocateError, NotAdmitted, ReadError, WriteError},
     fhir::{
         FhirError,
         outcome::{Issue, IssueCode, Severity, outcome},
@@ -133,6 +133,13 @@ impl From<FhirError> for ApiError {
     }
 }
 
+impl From<NotAdmitted> for ApiError {
+    fn from(error: NotAdmitted) -> Self {
+        Self::new(StatusCode::FORBIDDEN, IssueCode::Forbidden, error.to_string())
+            .detail("not-admitted")
+    }
+}
+
 impl From<LocateError> for ApiError {
     fn from(error: LocateError) -> Self {
         let text = error.to_string();
@@ -142,6 +149,7 @@ impl From<LocateError> for ApiError {
                     .detail("too-few-evaluators")
                     .retry_after(PEER_RETRY)
             }
+            LocateError::NotAdmitted(error) => error.into(),
             LocateError::Busy(_) => Self::busy(text),
             LocateError::Storage(_) => storage(text),
         }
@@ -158,6 +166,7 @@ impl From<ReadError> for ApiError {
                     .detail("holder-unreachable")
                     .retry_after(PEER_RETRY)
             }
+            ReadError::NotAdmitted(error) => error.into(),
             ReadError::Busy(_) => Self::busy(text),
             ReadError::Storage(_) => storage(text),
         }
@@ -173,6 +182,10 @@ impl From<WriteError> for ApiError {
             WriteError::NotServed { .. } => {
                 Self::new(StatusCode::FORBIDDEN, IssueCode::Forbidden, text).detail("not-served")
             }
+            WriteError::OtherServed { .. } => {
+                Self::new(StatusCode::FORBIDDEN, IssueCode::Forbidden, text).detail("other-token")
+            }
+            WriteError::NotAdmitted(error) => error.into(),
             WriteError::IdPrefix { .. } => unprocessable(text).at("DocumentReference.id"),
             WriteError::OtherSource { .. } | WriteError::NotOfSource { .. } => {
                 Self::new(StatusCode::CONFLICT, IssueCode::Conflict, text).detail("other-source")

@@ -7,15 +7,15 @@ use std::{
 };
 
 use axum::{
-    extract::{MatchedPath, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    extract::{FromRequestParts, MatchedPath, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use tokio::sync::Semaphore;
 
-use super::{ApiToken, error::ApiError, query};
-use crate::fhir::outcome::IssueCode;
+use super::{ApiState, error::ApiError, query};
+use crate::{fhir::outcome::IssueCode, handle::NodeHandle};
 
 /// How long one request may take, its body included: the longest deadline of a look-up (30 s) and
 /// room for recording it. A backstop: the core keeps the deadlines.
@@ -67,10 +67,21 @@ fn known_method(method: &axum::http::Method) -> &'static str {
         .unwrap_or("other")
 }
 
-/// Asks for the bearer token (RFC 6750 §2.1).
+/// The way to the core on behalf of the organization whose token the request shows.
+pub(super) struct OnBehalf(pub(super) NodeHandle);
+
+impl<S: Send + Sync> FromRequestParts<S> for OnBehalf {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        parts.extensions.get::<NodeHandle>().cloned().map(Self).ok_or_else(token_required)
+    }
+}
+
+/// Asks for a bearer token (RFC 6750 §2.1), which decides on whose behalf the request is made.
 pub(super) async fn authenticated(
-    State(token): State<ApiToken>,
-    request: Request,
+    State(state): State<ApiState>,
+    mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
     let mut shown = request.headers().get_all(header::AUTHORIZATION).iter();
@@ -78,18 +89,24 @@ pub(super) async fn authenticated(
         (Some(one), None) => one.to_str().ok().and_then(|text| text.split_once(' ')),
         _ => None,
     };
-    match bearer {
-        Some((scheme, shown))
-            if scheme.eq_ignore_ascii_case("Bearer") && token.is(shown.trim()) =>
-        {
-            Ok(next.run(request).await)
+    let handle = match bearer {
+        Some((scheme, shown)) if scheme.eq_ignore_ascii_case("Bearer") => {
+            let organization = state.tokens.find(shown.trim());
+            organization.and_then(|organization| state.handle.on_behalf_of(organization))
         }
-        _ => Err(ApiError::new(
-            StatusCode::UNAUTHORIZED,
-            IssueCode::Login,
-            "this node's API token is required, as 'Authorization: Bearer <token>'",
-        )),
-    }
+        _ => None,
+    };
+    request.extensions_mut().insert(handle.ok_or_else(token_required)?);
+    Ok(next.run(request).await)
+}
+
+fn token_required() -> ApiError {
+    ApiError::new(
+        StatusCode::UNAUTHORIZED,
+        IssueCode::Login,
+        "an API token of an organization that this node serves is required, as \
+         'Authorization: Bearer <token>'",
+    )
 }
 
 /// Bounds how many requests are worked on at a time, and for how long.

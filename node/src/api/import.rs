@@ -1,8 +1,9 @@
 //! Bulk import and export: many pointers in one request, each judged for itself; what a source
-//! has; all of an organization's own pointers, page by page.
+//! has; all of an organization's own pointers, page by page. All of it is of the organization whose token
+//! is shown.
 
 use axum::{
-    extract::{Path, RawQuery, Request, State},
+    extract::{Path, RawQuery, Request},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
@@ -11,8 +12,9 @@ use serde_json::{Value, json};
 use signpost_protocol::PointerId;
 
 use super::{
-    ApiState, body,
+    body,
     error::{self, ApiError},
+    guard::OnBehalf,
     query,
 };
 use crate::{
@@ -71,7 +73,7 @@ impl Options {
 /// The results come in the order of the lines. A line that fails does not keep the others from
 /// being stored, and what is reported as done is durable.
 pub(super) async fn import(
-    State(state): State<ApiState>,
+    OnBehalf(handle): OnBehalf,
     query: RawQuery,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -95,8 +97,8 @@ pub(super) async fn import(
         lines.into_iter().map(|line| put(line, &source).map(|put| puts.push(put))).collect();
     let done = match (puts.is_empty(), options.dry_run) {
         (true, _) => Vec::new(),
-        (false, true) => state.handle.rehearse(puts).await,
-        (false, false) => state.handle.write(puts.into_iter().map(Write::Put).collect()).await,
+        (false, true) => handle.rehearse(puts).await,
+        (false, false) => handle.write(puts.into_iter().map(Write::Put).collect()).await,
     };
     let mut done = done.into_iter();
     let results = places.into_iter().map(|place| place.and_then(|()| next(&mut done)));
@@ -113,7 +115,7 @@ struct Ids {
 /// `POST /signpost/v1/sources/{source}/delete`: deletes these pointers, each only if it is the
 /// source's. The results come in the order of the ids.
 pub(super) async fn delete(
-    State(state): State<ApiState>,
+    OnBehalf(handle): OnBehalf,
     Path(source): Path<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -131,20 +133,20 @@ pub(super) async fn delete(
         writes.push(Write::Remove { id, source: source.clone() });
     }
     let count = writes.len();
-    let done = if count == 0 { Vec::new() } else { state.handle.write(writes).await };
+    let done = if count == 0 { Vec::new() } else { handle.write(writes).await };
     let mut done = done.into_iter();
     Ok(results_of((0..count).map(|_| next(&mut done))))
 }
 
 /// `GET /signpost/v1/sources/{source}/ids?after=ID`: what a source has, in the order of the ids.
 pub(super) async fn ids(
-    State(state): State<ApiState>,
+    OnBehalf(handle): OnBehalf,
     Path(source): Path<String>,
     query: RawQuery,
 ) -> Result<Response, ApiError> {
     let source = named(&source)?;
     let Options { after, .. } = Options::parse(query, &["after"])?;
-    let page = state.handle.source_ids(source, after).await?;
+    let page = handle.source_ids(source, after).await?;
     let ids: Vec<_> = page.items.iter().map(PointerId::as_str).collect();
     let next = page.next.as_ref().map(PointerId::as_str);
     Ok(error::json(StatusCode::OK, &json!({"ids": ids, "next": next})))
@@ -153,11 +155,11 @@ pub(super) async fn ids(
 /// `GET /signpost/v1/export?source=NAME&after=ID`: own pointers that are not deleted, one
 /// DocumentReference a line, with their subjects, as `import` takes them.
 pub(super) async fn export(
-    State(state): State<ApiState>,
+    OnBehalf(handle): OnBehalf,
     query: RawQuery,
 ) -> Result<Response, ApiError> {
     let Options { source, after, .. } = Options::parse(query, &["source", "after"])?;
-    let page = state.handle.export(source, after).await?;
+    let page = handle.export(source, after).await?;
     let mut lines = String::new();
     for read in &page.items {
         let resource = to_resource(&read.found, read.subject.as_ref()).map_err(|_| {

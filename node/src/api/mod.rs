@@ -24,8 +24,11 @@ mod document_reference;
 mod error;
 mod guard;
 mod import;
+pub(crate) mod joining;
+mod metrics;
 mod preferences;
 mod query;
+pub(crate) mod roster;
 mod search;
 mod serve;
 mod token;
@@ -36,7 +39,7 @@ mod testing;
 mod tests;
 
 pub use serve::serve;
-pub use token::ApiToken;
+pub use token::ApiTokens;
 
 /// Path under which FHIR is served.
 pub const FHIR_PATH: &str = "/fhir/R4";
@@ -46,6 +49,9 @@ pub const FHIR_PATH: &str = "/fhir/R4";
 pub const REQUESTS_MAX: usize = 384;
 /// Imports among them: each holds 4 MiB, and the core takes them one after the other anyway.
 pub const IMPORTS_MAX: usize = 8;
+/// Requests about the roster among them: a roster file of 20,000 members has 100 MB, and people
+/// send these by hand.
+pub const ROSTER_REQUESTS_MAX: usize = 2;
 
 /// What the API needs to know of the configuration.
 #[derive(Clone, Debug)]
@@ -72,8 +78,8 @@ impl Settings {
 pub struct ApiState {
     /// The way to the core.
     pub handle: NodeHandle,
-    /// What a caller must show.
-    pub token: ApiToken,
+    /// What callers must show, one for each organization.
+    pub tokens: ApiTokens,
     /// From the configuration.
     pub settings: Settings,
 }
@@ -115,6 +121,12 @@ pub fn router(state: ApiState) -> Router {
         .route("/signpost/v1/export", get(import::export))
         .route("/signpost/v1/sources/{source}/ids", get(import::ids))
         .route("/signpost/v1/sources/{source}/delete", post(import::delete))
+        .route(
+            "/signpost/v1/roster",
+            get(roster::read).post(roster::submit).layer(slots(ROSTER_REQUESTS_MAX)),
+        )
+        .route("/signpost/v1/invitations", post(joining::invite))
+        .route("/signpost/v1/applicants", get(joining::applicants))
         .route("/signpost/v1/confirm-restored", post(admin::confirm_restored));
     // Layers run from the last to the first.
     let protected = Router::new()
@@ -123,11 +135,12 @@ pub fn router(state: ApiState) -> Router {
         .fallback(guard::unknown_path)
         .method_not_allowed_fallback(guard::unknown_method)
         .layer(slots(REQUESTS_MAX))
-        .layer(middleware::from_fn_with_state(state.token.clone(), guard::authenticated));
+        .layer(middleware::from_fn_with_state(state.clone(), guard::authenticated));
     // Probes answer whoever asks, and also when every slot is taken.
     let probes = Router::new()
         .route("/healthz", get(admin::healthz))
         .route("/readyz", get(admin::readyz))
+        .route("/metrics", get(metrics::metrics))
         .method_not_allowed_fallback(guard::unknown_method);
     protected.merge(probes).layer(middleware::from_fn(guard::observed)).with_state(state)
 }

@@ -12,7 +12,7 @@ use axum::{
 use super::{
     ApiState, body,
     error::{ApiError, fhir},
-    guard,
+    guard::{self, OnBehalf},
     preferences::{Prefer, caller},
     query::{SearchQuery, pairs},
 };
@@ -22,6 +22,7 @@ use crate::{
         local::{Caller, FoundPointer, LocateRequest},
     },
     fhir::{bundle::Searchset, document_reference::to_resource, outcome::completeness_outcome},
+    handle::NodeHandle,
 };
 
 /// The header that says whether a result is all there is.
@@ -30,15 +31,17 @@ const COMPLETENESS: HeaderName = HeaderName::from_static("signpost-completeness"
 /// `GET DocumentReference?...`
 pub(super) async fn by_query(
     State(state): State<ApiState>,
+    OnBehalf(handle): OnBehalf,
     request: Request,
 ) -> Result<Response, ApiError> {
     let pairs = pairs(request.uri().query().unwrap_or_default().as_bytes())?;
-    search(&state, request.headers(), pairs).await
+    search((&state, &handle), request.headers(), pairs).await
 }
 
 /// `POST DocumentReference/_search`: parameters in a form, in the query, or in both.
 pub(super) async fn by_form(
     State(state): State<ApiState>,
+    OnBehalf(handle): OnBehalf,
     request: Request,
 ) -> Result<Response, ApiError> {
     let headers = request.headers().clone();
@@ -46,11 +49,11 @@ pub(super) async fn by_form(
     let form = ["application/x-www-form-urlencoded"];
     let form = body::read(request, &form, body::FORM_BODY_BYTES_MAX).await?;
     parameters.extend(pairs(&form)?);
-    search(&state, &headers, parameters).await
+    search((&state, &handle), &headers, parameters).await
 }
 
 async fn search(
-    state: &ApiState,
+    (state, handle): (&ApiState, &NodeHandle),
     headers: &HeaderMap,
     parameters: Vec<(String, String)>,
 ) -> Result<Response, ApiError> {
@@ -60,7 +63,7 @@ async fn search(
     refuse_number_in_caller(&caller, &query)?;
     let request =
         LocateRequest { patient: query.patient, caller, deadline, custodian: query.custodian() };
-    let located = state.handle.locate(request).await?;
+    let located = handle.locate(request).await?;
 
     let mut completeness = located.completeness;
     let mut matches = Vec::new();

@@ -13,7 +13,7 @@ use signpost_protocol::{
 };
 use tower::ServiceExt as _;
 
-use super::{ApiState, ApiToken, Settings, router};
+use super::{ApiState, ApiTokens, Settings, router};
 use crate::{
     config,
     core::local::{FoundPointer, LocalReply, LocalRequest, Located},
@@ -21,6 +21,10 @@ use crate::{
 };
 
 pub(super) const TOKEN: &str = "a-token-that-only-tests-use";
+/// The token of the other organization that the node serves.
+pub(super) const OTHER_TOKEN: &str = "another-token-of-another-organization";
+/// The organizations that the node serves: of [`TOKEN`], and of [`OTHER_TOKEN`].
+pub(super) const SERVED: [OrganizationId; 2] = [OrganizationId([1; 32]), OrganizationId([2; 32])];
 pub(super) const NUMBER: &str = "9990000018";
 pub(super) const PATIENT: &str = "https://fhir.nhs.uk/Id/nhs-number|9990000018";
 pub(super) const RESOURCE: &str = "/fhir/R4/DocumentReference";
@@ -28,7 +32,7 @@ pub(super) const RESOURCE: &str = "/fhir/R4/DocumentReference";
 /// The API, and what its core was asked.
 pub(super) struct Api {
     router: Router,
-    asked: Arc<Mutex<Vec<LocalRequest>>>,
+    asked: Arc<Mutex<Vec<(OrganizationId, LocalRequest)>>>,
 }
 
 /// A reply as a test looks at it.
@@ -42,12 +46,12 @@ pub(super) struct Reply {
 impl Api {
     /// An API whose core replies what `script` says.
     pub(super) fn new(mut script: impl FnMut(LocalRequest) -> LocalReply + Send + 'static) -> Self {
-        let (handle, mut calls) = NodeHandle::channel();
+        let (handle, mut calls) = NodeHandle::channel(&SERVED);
         let asked = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&asked);
         tokio::spawn(async move {
             while let Some(call) = calls.recv().await {
-                log.lock().unwrap().push(call.request.clone());
+                log.lock().unwrap().push((call.asking, call.request.clone()));
                 let _ = call.reply.send(script(call.request));
             }
         });
@@ -65,7 +69,12 @@ impl Api {
 
     /// What the core was asked, in order.
     pub(super) fn asked(&self) -> Vec<LocalRequest> {
-        self.asked.lock().unwrap().clone()
+        self.asked.lock().unwrap().iter().map(|(_, request)| request.clone()).collect()
+    }
+
+    /// On whose behalf the core was asked, in order.
+    pub(super) fn asking(&self) -> Vec<OrganizationId> {
+        self.asked.lock().unwrap().iter().map(|(asking, _)| *asking).collect()
     }
 
     /// Sends a request with the token and these headers.
@@ -111,9 +120,9 @@ impl Api {
 }
 
 pub(super) fn with_handle(handle: NodeHandle) -> Router {
-    let token = ApiToken::new(TOKEN).unwrap();
+    let tokens = ApiTokens::new(SERVED.into_iter().zip([TOKEN, OTHER_TOKEN])).unwrap();
     let settings = Settings::new(&config::Api::default()).unwrap();
-    router(ApiState { handle, token, settings })
+    router(ApiState { handle, tokens, settings })
 }
 
 impl Reply {

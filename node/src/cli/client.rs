@@ -11,12 +11,11 @@ use std::{
 };
 
 use serde::Deserialize;
+use signpost_protocol::OdsCode;
 use zeroize::Zeroizing;
 
-use crate::{
-    config::{Config, ConfigError},
-    setup::API_TOKEN_FILE,
-};
+use super::behalf::Behalf;
+use crate::config::{Config, ConfigError};
 
 /// How long a request may take: the longest deadline that a node accepts, and time to answer.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(45);
@@ -34,6 +33,20 @@ pub(super) enum ClientError {
     NoNode {
         /// The directory.
         dir: PathBuf,
+    },
+    /// It serves several organizations, and none was named.
+    #[error("this node serves several organizations: {choices}")]
+    Whose {
+        /// Which.
+        choices: String,
+    },
+    /// It does not serve the organization that was named.
+    #[error("this node does not serve {ods}; it serves {choices}")]
+    NotServed {
+        /// Which was named.
+        ods: OdsCode,
+        /// Which it serves.
+        choices: String,
     },
     /// Its configuration cannot be used.
     #[error(transparent)]
@@ -91,6 +104,9 @@ impl ClientError {
                 "name the node's directory with --dir, or make a node with `signpost init`"
                     .to_owned(),
             ),
+            Self::Whose { .. } => Some(
+                "name one of them with --organization, for instance --organization RX1".to_owned(),
+            ),
             Self::NotRunning { dir, .. } => Some(format!(
                 "is the node running? Start it with `signpost run --dir {}`",
                 dir.display()
@@ -146,9 +162,9 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// Finds out address and token of the node in `dir`.
-    pub(super) fn open(dir: &Path) -> Result<Self, ClientError> {
-        let path = dir.join(API_TOKEN_FILE);
+    /// Finds out the address of the node in `dir`, and the token of the organization that is meant.
+    pub(super) fn open(dir: &Path, behalf: &Behalf) -> Result<Self, ClientError> {
+        let path = behalf.token_file(dir)?;
         let token = match std::fs::read_to_string(&path) {
             Ok(token) => Zeroizing::new(token),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -179,12 +195,27 @@ impl Client {
         self.reply(request.header("Authorization", &*self.authorization).call())
     }
 
+    /// GET of what is no text, at most `bytes_max` long.
+    pub(super) fn get_bytes(&self, path: &str, bytes_max: usize) -> Result<Vec<u8>, ClientError> {
+        let request = self.agent.get(format!("{}{path}", self.url));
+        let response = request.header("Authorization", &*self.authorization).call();
+        let mut response = self.connected(response)?;
+        let status = response.status();
+        if !status.is_success() {
+            let body = response.body_mut().with_config().limit(REPLY_BYTES_MAX).read_to_string();
+            let body = body.map_err(|source| self.broken(source))?;
+            return Err(self.refusal(status.as_u16(), &body));
+        }
+        let body = response.body_mut().with_config().limit(bytes_max as u64).read_to_vec();
+        body.map_err(|source| self.broken(source))
+    }
+
     /// POST with a body and further headers.
     pub(super) fn post(
         &self,
         path: &str,
         content_type: &str,
-        body: &str,
+        body: impl AsRef<[u8]>,
         headers: &[(&str, &str)],
     ) -> Result<Reply, ClientError> {
         let mut request = self
@@ -195,21 +226,27 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        self.reply(request.send(body))
+        self.reply(request.send(body.as_ref()))
+    }
+
+    fn broken(&self, source: ureq::Error) -> ClientError {
+        ClientError::Broken { url: self.url.clone(), source: Box::new(source) }
+    }
+
+    fn connected<T>(&self, response: Result<T, ureq::Error>) -> Result<T, ClientError> {
+        response.map_err(|error| match &error {
+            ureq::Error::Io(io) if io.kind() == io::ErrorKind::ConnectionRefused => {
+                ClientError::NotRunning { url: self.url.clone(), dir: self.dir.clone() }
+            }
+            _ => self.broken(error),
+        })
     }
 
     fn reply(
         &self,
         response: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
     ) -> Result<Reply, ClientError> {
-        let broken =
-            |source| ClientError::Broken { url: self.url.clone(), source: Box::new(source) };
-        let mut response = response.map_err(|error| match &error {
-            ureq::Error::Io(io) if io.kind() == io::ErrorKind::ConnectionRefused => {
-                ClientError::NotRunning { url: self.url.clone(), dir: self.dir.clone() }
-            }
-            _ => broken(error),
-        })?;
+        let mut response = self.connected(response)?;
         let status = response.status().as_u16();
         let header = |name| {
             let value = response.headers().get(name).and_then(|value| value.to_str().ok());
@@ -221,11 +258,17 @@ impl Client {
             .with_config()
             .limit(REPLY_BYTES_MAX)
             .read_to_string()
-            .map_err(broken)?;
+            .map_err(|source| self.broken(source))?;
         match status {
             200..=299 => Ok(Reply { completeness, next, body }),
-            401 => Err(ClientError::Token401 { url: self.url.clone(), dir: self.dir.clone() }),
-            status => Err(ClientError::Refused { status, reason: reason(&body) }),
+            status => Err(self.refusal(status, &body)),
+        }
+    }
+
+    fn refusal(&self, status: u16, body: &str) -> ClientError {
+        match status {
+            401 => ClientError::Token401 { url: self.url.clone(), dir: self.dir.clone() },
+            status => ClientError::Refused { status, reason: reason(body) },
         }
     }
 }
@@ -255,6 +298,7 @@ pub(super) mod tests {
     };
 
     use super::*;
+    use crate::setup;
 
     /// A directory of a node whose API is a server that gives one canned reply, and what it was sent.
     pub(in crate::cli) fn serve(head: &str, body: &str) -> (tempfile::TempDir, JoinHandle<String>) {
@@ -281,7 +325,9 @@ pub(super) mod tests {
 
     fn directory(listen: std::net::SocketAddr) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join(API_TOKEN_FILE), "secret\n").unwrap();
+        let folder = setup::organization_dir(dir.path(), &"RX1".parse().unwrap());
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(setup::API_TOKEN_FILE), "secret\n").unwrap();
         let config = format!("[api]\nlisten = \"{listen}\"\n");
         std::fs::write(dir.path().join(crate::config::FILE), config).unwrap();
         dir
@@ -290,7 +336,7 @@ pub(super) mod tests {
     #[test]
     fn the_token_goes_with_every_request() {
         let (dir, server) = serve("200 OK\r\nSignpost-Completeness: partial", "{}");
-        let reply = Client::open(dir.path()).unwrap().get("/x").unwrap();
+        let reply = Client::open(dir.path(), &Behalf::default()).unwrap().get("/x").unwrap();
         assert_eq!(reply.body, "{}");
         assert_eq!(reply.completeness.as_deref(), Some("partial"));
         let request = server.join().unwrap().to_lowercase();
@@ -301,13 +347,15 @@ pub(super) mod tests {
     fn refusals_carry_the_nodes_words() {
         let body = r#"{"issue":[{"diagnostics":"too busy"},{"code":"x"}]}"#;
         let (dir, server) = serve("503 Service Unavailable", body);
-        let error =
-            Client::open(dir.path()).unwrap().post("/x", "text/plain", "", &[]).unwrap_err();
+        let error = Client::open(dir.path(), &Behalf::default())
+            .unwrap()
+            .post("/x", "text/plain", "", &[])
+            .unwrap_err();
         assert_eq!(error.to_string(), "the node refused (503): too busy");
         assert!(error.is_busy());
         server.join().unwrap();
         let (dir, server) = serve("401 Unauthorized", "");
-        let error = Client::open(dir.path()).unwrap().get("/x").unwrap_err();
+        let error = Client::open(dir.path(), &Behalf::default()).unwrap().get("/x").unwrap_err();
         assert!(matches!(error, ClientError::Token401 { .. }), "{error}");
         server.join().unwrap();
     }
@@ -316,11 +364,11 @@ pub(super) mod tests {
     fn a_node_that_is_not_there_is_told_from_one_that_hangs_up() {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let dir = directory(free);
-        let error = Client::open(dir.path()).unwrap().get("/x").unwrap_err();
+        let error = Client::open(dir.path(), &Behalf::default()).unwrap().get("/x").unwrap_err();
         assert!(matches!(error, ClientError::NotRunning { .. }), "{error}");
         assert!(error.hint().unwrap().contains("signpost run --dir"), "{:?}", error.hint());
         let (dir, server) = serve("200 OK\r\nContent-Length: 10", "{}");
-        let error = Client::open(dir.path()).unwrap().get("/x").unwrap_err();
+        let error = Client::open(dir.path(), &Behalf::default()).unwrap().get("/x").unwrap_err();
         assert!(matches!(error, ClientError::Broken { .. }), "{error}");
         server.join().unwrap();
     }
@@ -328,6 +376,9 @@ pub(super) mod tests {
     #[test]
     fn an_empty_directory_holds_no_node() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(matches!(Client::open(dir.path()), Err(ClientError::NoNode { .. })));
+        assert!(matches!(
+            Client::open(dir.path(), &Behalf::default()),
+            Err(ClientError::NoNode { .. })
+        ));
     }
 }

@@ -16,6 +16,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget};
 
 use super::{
     INTERRUPTED,
+    behalf::Behalf,
     client::Client,
     text::{print, tell},
 };
@@ -24,7 +25,7 @@ use crate::{atomic_file::AtomicFile, core::source::Source, interrupt::Interrupt}
 /// Arguments of `signpost export`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Writes every pointer that this node holds and that is not deleted, one FHIR DocumentReference a
+Writes every pointer of the organization that this node holds and that is not deleted, one FHIR DocumentReference a
 line, with the patient's number: keep the file as safe as any patient data. Importing it at the
 same node changes nothing, if each source is exported and imported for itself.
 
@@ -38,11 +39,13 @@ pub(super) struct Args {
     /// The file to write, gzipped if its name ends in .gz; else standard output.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    behalf: Behalf,
 }
 
 /// Runs the command.
 pub(super) fn command(dir: &Path, args: &Args, json: bool) -> anyhow::Result<ExitCode> {
-    let client = Client::open(dir)?;
+    let client = Client::open(dir, &args.behalf)?;
     let Some(path) = &args.output else {
         let mut out = io::stdout().lock();
         let written = pages(&client, args, &Interrupt::default(), json, &mut out);

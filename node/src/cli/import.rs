@@ -29,6 +29,7 @@ use self::{
 };
 use super::{
     INTERRUPTED, PARTLY,
+    behalf::Behalf,
     client::Client,
     error,
     input::{Additions, CsvOptions, DocumentUrl, Items, Options},
@@ -81,6 +82,8 @@ pub(super) struct Args {
     /// Leaves out CSV columns that have no meaning here.
     #[arg(long)]
     ignore_unknown_columns: bool,
+    #[command(flatten)]
+    behalf: Behalf,
 }
 
 /// Runs the command.
@@ -89,7 +92,7 @@ pub(super) fn command(dir: &Path, args: &Args, json: bool) -> anyhow::Result<Exi
 }
 
 fn run(dir: &Path, args: &Args, json: bool, interrupt: &Interrupt) -> anyhow::Result<ExitCode> {
-    let client = Client::open(dir)?;
+    let client = Client::open(dir, &args.behalf)?;
     let options = Options {
         additions: Additions {
             custodian: args.custodian.clone(),

@@ -9,6 +9,7 @@ use signpost_protocol::{IdentifierSystem, PatientIdentifier, limits};
 
 use super::{
     PARTLY,
+    behalf::Behalf,
     client::{Client, Reply},
     text::{print, printable, table},
 };
@@ -47,12 +48,14 @@ pub(super) struct Args {
     /// The role in which they ask.
     #[arg(long)]
     role: Option<String>,
+    #[command(flatten)]
+    behalf: Behalf,
 }
 
 /// Runs the command.
 pub(super) fn command(dir: &Path, args: &Args, json: bool) -> anyhow::Result<ExitCode> {
     let patient = patient(args)?;
-    let client = Client::open(dir)?;
+    let client = Client::open(dir, &args.behalf)?;
     let mut form = format!(
         "subject%3Aidentifier={}%7C{}",
         encoded(patient.system().uri()),
@@ -259,6 +262,7 @@ RX2.001       Selby       -            RX2-1  -        -
             purpose: None,
             user: None,
             role: None,
+            behalf: Behalf::default(),
         };
         assert!(patient(&args("999 000 0018", "nhs-number")).is_ok());
         for (identifier, system) in [("9990000019", "nhs-number"), ("9990000018", "chi")] {

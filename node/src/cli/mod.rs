@@ -4,14 +4,19 @@
 //! goes to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done in part, 130 stopped by
 //! Ctrl-C.
 
+mod behalf;
 mod client;
+mod confirm;
 mod error;
 mod export;
 mod generate;
 mod import;
 mod init;
 mod input;
+mod invite;
+mod join;
 mod locate;
+mod roster;
 mod run;
 mod status;
 mod text;
@@ -40,9 +45,12 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done in part, 130 stopped by Ctrl
 Examples:
   signpost demo
   signpost init --ods RX1 --name 'Harrowgate Vale Community Health'
+  signpost join signpost-invitation:uaaf... --ods RX9 --name 'Harrow General' \
+      --peer-address /dns4/signpost.harrow.example/tcp/7701
   signpost run
   signpost import pointers.ndjson.gz
-  signpost locate 9990000018")]
+  signpost locate 9990000018
+  signpost roster show")]
 struct Arguments {
     /// The node's directory [default: $SIGNPOST_DIR, else signpost-data].
     #[arg(long, global = true, value_name = "DIR")]
@@ -58,6 +66,12 @@ struct Arguments {
 enum Command {
     /// Makes an organization with its first node, in a network of its own.
     Init(init::Args),
+    /// Joins a network with an invitation, and makes the organization's node.
+    Join(Box<join::Args>),
+    /// Makes an invitation for an organization that is to join.
+    Invite(invite::Args),
+    /// Takes an organization's nodes and keys out of the network.
+    Leave(roster::leave::Args),
     /// Runs the node until it is told to stop.
     Run(run::Args),
     /// Imports pointers into the running node.
@@ -68,6 +82,10 @@ enum Command {
     Generate(generate::Args),
     /// Finds out who holds records for a patient.
     Locate(locate::Args),
+    /// Governs the network: who is a member, who decides, and what was decided.
+    Roster(roster::Args),
+    /// Lists, renews and revokes the organization's own keys.
+    Keys(roster::own_keys::Args),
     /// Shows how the running node is.
     Status(status::StatusArgs),
     /// Confirms that everything was sent again after the node was restored from a back-up.
@@ -105,12 +123,17 @@ fn run_command(command: Command, dir: Option<PathBuf>, json: bool) -> anyhow::Re
     match &command {
         Command::Demo(_) | Command::Generate(_) => unreachable!("left above"),
         Command::Init(args) => init::command(dir, args, json),
+        Command::Join(args) => join::command(dir, args, json),
+        Command::Invite(args) => invite::command(dir, args, json),
+        Command::Leave(args) => roster::leave::command(dir, args, json),
         Command::Run(args) => run::command(dir, args, json),
         Command::Import(args) => import::command(dir, args, json),
         Command::Export(args) => export::command(dir, args, json),
         Command::Locate(args) => locate::command(dir, args, json),
-        Command::Status(_) => status::command(dir, json),
-        Command::ConfirmRestored(_) => status::confirm_restored(dir, json),
+        Command::Roster(args) => roster::command(dir, args, json),
+        Command::Keys(args) => roster::own_keys::command(dir, args, json),
+        Command::Status(args) => status::command(dir, args, json),
+        Command::ConfirmRestored(args) => status::confirm_restored(dir, args, json),
     }
 }
 
@@ -173,6 +196,14 @@ mod tests {
             ("signpost init --ods rx1 --name x", ErrorKind::ValueValidation),
             ("signpost init --ods RX1", ErrorKind::MissingRequiredArgument),
             ("signpost init --ods RX1 --name x --api elsewhere", ErrorKind::ValueValidation),
+            ("signpost join x --ods rx9", ErrorKind::ValueValidation),
+            ("signpost join x y", ErrorKind::UnknownArgument),
+            ("signpost invite --hours 721", ErrorKind::ValueValidation),
+            ("signpost roster propose admit --reason x", ErrorKind::MissingRequiredArgument),
+            (
+                "signpost roster propose admit RX9 --application f --reason x",
+                ErrorKind::ArgumentConflict,
+            ),
         ] {
             let error = parse(line).unwrap_err();
             assert_eq!((error.kind(), error.exit_code()), (kind, 2), "{line}");
@@ -189,6 +220,7 @@ mod tests {
         assert!(parse("signpost run --stop-with-stdin").is_ok());
         assert!(parse("signpost import a.json - b.gz").is_ok());
         assert!(parse("signpost locate -").is_ok());
+        assert!(parse("signpost join").is_ok(), "goes on where it was");
     }
 
     #[test]

@@ -60,6 +60,19 @@ pub(super) fn fingerprint(hex: &str) -> String {
     digits.chunks(4).map(String::from_iter).collect::<Vec<_>>().join(" ")
 }
 
+/// Words of a fingerprint. Eight of 11 bits each are 88 bits: whoever wants another organization's
+/// key to sound like this one tries 2^88 of them.
+const FINGERPRINT_WORDS: usize = 8;
+
+/// A fingerprint as words of the English BIP-39 list, which people can read to each other over the
+/// telephone: of the first 88 bits, 11 for each word, most significant first.
+pub(super) fn fingerprint_words(bytes: &[u8; 32]) -> String {
+    let list = bip39::Language::English.word_list();
+    let bit = |at: usize| usize::from(bytes[at / 8] >> (7 - at % 8) & 1);
+    let word = |n: usize| list[(11 * n..11 * (n + 1)).fold(0, |word, at| word << 1 | bit(at))];
+    (0..FINGERPRINT_WORDS).map(word).collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,6 +100,18 @@ mod tests {
             [["É", "1", "x"], ["long", "22", "y"]].map(|row| row.map(str::to_owned).to_vec());
         assert_eq!(table(&rows), "É     1   x\nlong  22  y\n");
         assert_eq!(table(&[]), "");
+    }
+
+    #[test]
+    fn fingerprints_are_words_of_88_bits() {
+        // BIP-39 test vectors: entropy of zeros, ones, and 7f7f..
+        assert_eq!(fingerprint_words(&[0; 32]), ["abandon"; 8].join(" "));
+        assert_eq!(fingerprint_words(&[0xff; 32]), ["zoo"; 8].join(" "));
+        let legal = "legal winner thank year wave sausage worth useful";
+        assert_eq!(fingerprint_words(&[0x7f; 32]), legal);
+        let mut bytes = [0x7f; 32];
+        bytes[10] ^= 1;
+        assert_ne!(fingerprint_words(&bytes), legal, "bit 88 counts");
     }
 
     #[test]

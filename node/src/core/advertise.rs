@@ -31,11 +31,19 @@ const WRITE_DEADLINE: u64 = 10_000;
 /// A batch of writes that waits for locators.
 pub(super) struct WriteJob {
     ticket: Ticket,
+    asking: OrganizationId,
     writes: Vec<Write>,
 }
 
 impl Core {
-    pub(super) fn start_writes(&mut self, turn: &mut Turn<'_>, ticket: Ticket, writes: Vec<Write>) {
+    pub(super) fn start_writes(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ticket: Ticket,
+        asking: OrganizationId,
+        writes: Vec<Write>,
+    ) {
+        let is_admitted = self.check_admitted(&asking).is_ok();
         let epoch = self.roster.evaluators().key_epoch;
         let mut unknown = BTreeSet::new();
         for write in &writes {
@@ -46,13 +54,14 @@ impl Core {
                 continue;
             };
             // What will be refused anyhow costs no evaluation; what is held already needs none.
-            if self.served_by_ods(&draft.custodian).is_some()
-                && !self.recall(turn, epoch, write, draft)
+            if is_admitted
+                && self.served_of(&asking, &draft.custodian).is_ok()
+                && !self.recall(turn, (asking, epoch), write, draft)
             {
                 unknown.insert(draft.patient);
             }
         }
-        let job = WriteJob { ticket, writes };
+        let job = WriteJob { ticket, asking, writes };
         if unknown.is_empty() {
             return self.ready_writes.push_back((job, Ok(())));
         }
@@ -60,21 +69,28 @@ impl Core {
         self.writes.insert(id, job);
         let patients = unknown.into_iter().collect();
         let deadline = turn.now.uptime + WRITE_DEADLINE;
-        self.start_blinding(turn, Waiter::Writes(id), patients, EvaluatePurpose::Publish, deadline);
+        let waiter = (Waiter::Writes(id), asking);
+        self.start_blinding(turn, waiter, patients, EvaluatePurpose::Publish, deadline);
     }
 
     /// Whether the locator of a draft's patient is known, from the cache or from the pointer
     /// that the write is about.
-    fn recall(&mut self, turn: &Turn<'_>, epoch: KeyEpoch, write: &Write, draft: &Draft) -> bool {
+    fn recall(
+        &mut self,
+        turn: &Turn<'_>,
+        (asking, epoch): (OrganizationId, KeyEpoch),
+        write: &Write,
+        draft: &Draft,
+    ) -> bool {
         let uptime = turn.now.uptime;
-        if self.cache.find(epoch, &draft.patient, uptime).is_some() {
+        if self.cache.find(asking, epoch, &draft.patient, uptime).is_some() {
             return true;
         }
         let id = match write {
             Write::Update { id, .. } => Some(id.clone()),
             Write::Create { id, .. } | Write::Put(Put { id, .. }) => match id {
                 NewId::Given(id) => Some(id.clone()),
-                NewId::FromContent => self.content_id(draft).ok(),
+                NewId::FromContent => self.content_id(&asking, draft).ok(),
                 NewId::Random => None,
             },
             Write::Delete { .. } | Write::Remove { .. } => None,
@@ -82,7 +98,7 @@ impl Core {
         let held = id.and_then(|id| self.held(turn.store, &id).ok().flatten());
         match held {
             Some(held) if held.patient == draft.patient && held.pointer.key_epoch == epoch => {
-                self.cache.insert(epoch, draft.patient, held.pointer.locator, uptime);
+                self.cache.insert(asking, epoch, draft.patient, held.pointer.locator, uptime);
                 true
             }
             _ => false,
@@ -106,7 +122,7 @@ impl Core {
         let mut pending = PendingWrites::default();
         let mut results = Vec::with_capacity(job.writes.len());
         for write in job.writes {
-            let overlay = Overlay { store: turn.store, pending: &pending };
+            let overlay = Overlay { asking: job.asking, store: turn.store, pending: &pending };
             let decided = self.decide_write(turn, &overlay, write, &blinded);
             results.push(decided.map(|(written, change)| {
                 if let Some(change) = change {
@@ -133,7 +149,7 @@ impl Core {
             |results| Action::Answer { ticket: job.ticket, reply: LocalReply::Write(results) };
         turn.act(Action::Persist(Persist {
             batches,
-            disclosure: None,
+            disclosures: Vec::new(),
             then: vec![answer(results)],
             otherwise: vec![answer(failed)],
         }));
@@ -146,9 +162,14 @@ impl Core {
         write: Write,
         blinded: &Result<(), LocateError>,
     ) -> Result<(Written, Option<Change>), WriteError> {
+        let asking = &overlay.asking;
+        // Deleting goes on whatever the organization's standing: what is gone is in no answer.
+        if !matches!(write, Write::Delete { .. } | Write::Remove { .. }) {
+            self.check_admitted(asking)?;
+        }
         match write {
             Write::Create { id, draft } => {
-                let id = self.new_id(&id, &draft)?;
+                let id = self.new_id(asking, &id, &draft)?;
                 match self.held(overlay, &id).map_err(storage)? {
                     None => self.write_version(turn, overlay, id, draft, (None, None), blinded),
                     Some(held) if held.is_deleted() => Err(WriteError::Gone(id)),
@@ -156,7 +177,7 @@ impl Core {
                 }
             }
             Write::Put(Put { id, draft, source }) => {
-                let id = self.new_id(&id, &draft)?;
+                let id = self.new_id(asking, &id, &draft)?;
                 let held = self.held(overlay, &id).map_err(storage)?;
                 if let Some(held) = &held {
                     held.admits(&source)?;
@@ -164,13 +185,14 @@ impl Core {
                 self.write_version(turn, overlay, id, draft, (held, Some(source)), blinded)
             }
             Write::Update { id, if_match, draft } => {
-                self.check_prefix(&id, &draft.custodian)?;
+                self.check_prefix(asking, &id, &draft.custodian)?;
                 let held = self.to_change(overlay, &id, if_match)?;
                 let source = held.source().cloned();
                 self.write_version(turn, overlay, id, draft, (Some(held), source), blinded)
             }
             Write::Delete { id, if_match } => self.delete(turn, overlay, id, if_match),
             Write::Remove { id, source } => {
+                self.served_of(asking, &id.ods_code())?;
                 let held = self.held(overlay, &id).map_err(storage)?;
                 if held.is_some_and(|held| held.source() != Some(&source)) {
                     return Err(WriteError::NotOfSource { id, owner: source });
@@ -187,7 +209,7 @@ impl Core {
         id: &PointerId,
         if_match: Option<u64>,
     ) -> Result<Held, WriteError> {
-        self.served_of(&id.ods_code())?;
+        self.served_of(&overlay.asking, &id.ods_code())?;
         let held = self.held(overlay, id).map_err(storage)?;
         let held = held.ok_or_else(|| WriteError::NotFound(id.clone()))?;
         if held.is_deleted() {
@@ -211,7 +233,8 @@ impl Core {
         (held, source): (Option<Held>, Option<Source>),
         blinded: &Result<(), LocateError>,
     ) -> Result<(Written, Option<Change>), WriteError> {
-        let organization = self.served_of(&draft.custodian)?.organization;
+        // Whose custodian this is was checked with the id.
+        let organization = overlay.asking;
         if let Some(held) = &held {
             // A version that others refuse spoils every answer it is part of: it is signed again.
             match held.effect_of(&draft, self.is_believed(held, turn.now.unix))? {
@@ -227,7 +250,7 @@ impl Core {
         }
         self.check_signing(&organization, turn.now.unix)?;
         let key_epoch = self.roster.evaluators().key_epoch;
-        let locator = self.cache.find(key_epoch, &draft.patient, turn.now.uptime);
+        let locator = self.cache.find(organization, key_epoch, &draft.patient, turn.now.uptime);
         let locator = locator.ok_or_else(|| {
             let busy = LocateError::Busy("the locator was not evaluated; try again");
             WriteError::Blinding(blinded.clone().err().unwrap_or(busy))
@@ -369,11 +392,16 @@ impl Core {
         Ok((written, Change { organization, id, row: row_bytes, count, batch, advertise }))
     }
 
-    pub(super) fn new_id(&mut self, id: &NewId, draft: &Draft) -> Result<PointerId, WriteError> {
-        let ods = &self.served_of(&draft.custodian)?.ods;
+    pub(super) fn new_id(
+        &mut self,
+        asking: &OrganizationId,
+        id: &NewId,
+        draft: &Draft,
+    ) -> Result<PointerId, WriteError> {
+        let ods = &self.served_of(asking, &draft.custodian)?.ods;
         match id {
             NewId::Given(id) => {
-                self.check_prefix(id, &draft.custodian)?;
+                self.check_prefix(asking, id, &draft.custodian)?;
                 Ok(id.clone())
             }
             NewId::Random => {
@@ -382,12 +410,12 @@ impl Core {
                 self.rng.fill_bytes(&mut bytes);
                 Ok(local_id(&ods, &bytes))
             }
-            NewId::FromContent => self.content_id(draft),
+            NewId::FromContent => self.content_id(asking, draft),
         }
     }
 
-    fn content_id(&self, draft: &Draft) -> Result<PointerId, WriteError> {
-        let ods = &self.served_of(&draft.custodian)?.ods;
+    fn content_id(&self, asking: &OrganizationId, draft: &Draft) -> Result<PointerId, WriteError> {
+        let ods = &self.served_of(asking, &draft.custodian)?.ods;
         let suffix = draft.custodian_suffix.as_deref().unwrap_or_default();
         let name = self.me.storage.content_name(&[
             draft.patient.system().name().as_bytes(),
@@ -398,8 +426,13 @@ impl Core {
         Ok(local_id(ods, &name))
     }
 
-    fn check_prefix(&self, id: &PointerId, custodian: &OdsCode) -> Result<(), WriteError> {
-        let served = self.served_of(custodian)?;
+    fn check_prefix(
+        &self,
+        asking: &OrganizationId,
+        id: &PointerId,
+        custodian: &OdsCode,
+    ) -> Result<(), WriteError> {
+        let served = self.served_of(asking, custodian)?;
         if id.ods_code() == served.ods {
             Ok(())
         } else {
@@ -407,10 +440,17 @@ impl Core {
         }
     }
 
-    fn served_of(&self, ods: &OdsCode) -> Result<&Served, WriteError> {
-        self.served_by_ods(ods).ok_or_else(|| {
-            let served: Vec<&str> = self.me.served.iter().map(|s| s.ods.as_str()).collect();
-            WriteError::NotServed { ods: ods.clone(), served: served.join(", ") }
+    /// The organization of this ODS code, which must be the one that asks.
+    fn served_of(&self, asking: &OrganizationId, ods: &OdsCode) -> Result<&Served, WriteError> {
+        let asking = self.served(asking).ok_or_else(lost_organization)?;
+        let member = self.roster.member_by_ods(ods).map(|member| member.organization);
+        if member == Some(asking.organization) {
+            return Ok(asking);
+        }
+        let (ods, asking) = (ods.clone(), asking.ods.clone());
+        Err(match member.and_then(|member| self.served(&member)) {
+            Some(_) => WriteError::OtherServed { ods, asking },
+            None => WriteError::NotServed { ods, served: asking },
         })
     }
 }

@@ -12,7 +12,7 @@ use signpost_keys::{
     sign,
 };
 use signpost_protocol::{
-    ContentHash, Locator, PatientIdentifier,
+    ContentHash, Locator, OrganizationId, PatientIdentifier,
     blind::{EvaluateAnswer, EvaluatePurpose, EvaluateRequest, Evaluator},
     codec::{self, Bounded},
     limits,
@@ -37,6 +37,7 @@ pub(super) enum Waiter {
 /// A batch of patients on its way to become locators.
 pub(super) struct BlindingJob {
     waiter: Waiter,
+    asking: OrganizationId,
     patients: Vec<PatientIdentifier>,
     blinding: Blinding,
     purpose: EvaluatePurpose,
@@ -57,12 +58,12 @@ impl BlindingJob {
 }
 
 impl Core {
-    /// Starts to blind `patients` (1 to 1,000, none of them in the cache) for `waiter`, which is
-    /// told when it is done or has failed.
+    /// Starts to blind `patients` (1 to 1,000, none of them in the cache) on behalf of `asking`, for
+    /// `waiter`, which is told when it is done or has failed.
     pub(super) fn start_blinding(
         &mut self,
         turn: &mut Turn<'_>,
-        waiter: Waiter,
+        (waiter, asking): (Waiter, OrganizationId),
         patients: Vec<PatientIdentifier>,
         purpose: EvaluatePurpose,
         deadline: u64,
@@ -78,6 +79,7 @@ impl Core {
         let id = self.number();
         let job = BlindingJob {
             waiter,
+            asking,
             patients,
             blinding,
             purpose,
@@ -119,12 +121,10 @@ impl Core {
         let request_id = self.request_id();
         let now = turn.now;
         let peer = self.way_to_evaluator(turn, &evaluator);
-        let asking = self.asking().organization;
+        let is_own = self.evaluating() == Some(evaluator.organization);
         let set = self.roster.evaluators();
         let job = self.blindings.get_mut(&id).expect("the caller holds a running job");
-        if evaluator.organization == asking
-            && let Some(share) = &self.me.share
-        {
+        if is_own && let Some(share) = &self.me.share {
             let evaluation = share
                 .evaluate(job.blinding.blinded(), &mut self.rng)
                 .map_err(|error| error.to_string())
@@ -145,7 +145,7 @@ impl Core {
         let left = job.deadline.saturating_sub(now.uptime).max(1);
         let request = EvaluateRequest {
             asked: evaluator.organization,
-            asking,
+            asking: job.asking,
             request: request_id,
             key_epoch: set.key_epoch,
             share_epoch: set.share_epoch,
@@ -235,7 +235,7 @@ impl Core {
         let job = self.blindings.remove(&id).expect("looked up above");
         for (patient, prf) in job.patients.iter().zip(&prfs) {
             let locator = Locator(prf.locator(epoch.0));
-            self.cache.insert(epoch, *patient, locator, turn.now.uptime);
+            self.cache.insert(job.asking, epoch, *patient, locator, turn.now.uptime);
         }
         self.blinded(turn, job.waiter, Ok(()));
     }
@@ -299,7 +299,7 @@ impl Core {
     /// 2 for this node's own share, 1 for a connected evaluator, 0 for any other.
     fn evaluator_is_near(&self, turn: &Turn<'_>, at: usize) -> u8 {
         let evaluator = self.roster.evaluators().evaluators[at];
-        if self.me.share.is_some() && evaluator.organization == self.asking().organization {
+        if self.evaluating() == Some(evaluator.organization) {
             return 2;
         }
         let way = self.way_to_evaluator(turn, &evaluator);

@@ -7,6 +7,7 @@ use signpost_protocol::{
     codec::{self, Bounded, ByteString},
     digest::{DigestHead, DigestsAnswer, DigestsRequest, HeadVersion},
     limits,
+    statement::{Body as _, Envelope},
 };
 use tracing::{debug, warn};
 
@@ -89,8 +90,10 @@ impl Core {
     ) {
         let verdict = if self.roster.organizations_of_peer(&via, turn.now.unix).is_empty() {
             Verdict::Ignore
-        } else {
+        } else if Envelope::kind_of(frame) == Some(DigestHead::KIND) {
             self.offer_head(turn, frame, via)
+        } else {
+            self.offer_statement(turn, frame, via)
         };
         turn.act(Action::Judge { id, verdict });
     }
@@ -153,7 +156,7 @@ impl Core {
     fn head_versions(&self) -> Vec<HeadVersion> {
         let mut versions: Vec<HeadVersion> = self
             .digests
-            .newest_heads()
+            .newest_heads(|organization| self.roster.is_admitted(organization))
             .chain(self.own.values().filter_map(|own| own.head()))
             .map(|head| HeadVersion {
                 organization: head.organization,

@@ -25,6 +25,8 @@ pub enum CauseKind {
     Restored,
     /// A member is suspended: it was not asked.
     Suspended,
+    /// Too few stewards were heard of for so long that who is a member is no longer known.
+    RosterStale,
     /// The custodian named in the search is no member.
     NotAMember,
     /// This node's clock differs from its peers'.
@@ -43,6 +45,7 @@ impl CauseKind {
             Self::DigestMissing => "digest-missing",
             Self::Restored => "restored",
             Self::Suspended => "suspended",
+            Self::RosterStale => "roster-stale",
             Self::NotAMember => "not-a-member",
             Self::ClockWrong => "clock-wrong",
         }

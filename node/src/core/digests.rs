@@ -11,6 +11,7 @@ use signpost_protocol::{
     ContentHash, KeyEpoch, Locator, NodeId, OrganizationId, PublicKey,
     digest::{DigestHead, FILTER_KIND_BLOOM_AES12, FilterHead},
     limits,
+    roster::Standing,
 };
 use tracing::{debug, info, warn};
 
@@ -34,6 +35,10 @@ const FETCH_PATIENCE: u64 = 10_000;
 /// How many rounds of maintenance lie between two clean-ups of blobs: about ten minutes, in which a
 /// member that makes ever new filters costs the others no more than what they fetch in that time.
 const RETAIN_EVERY: u32 = 600;
+/// Milliseconds by which the version of a head may be above the clock, from which versions are taken:
+/// a year, as with a clock that was very wrong once. A thief of a key could otherwise sign the last
+/// version that there is, and nothing newer would ever be possible.
+const VERSION_AHEAD_MAX: u64 = 366 * 24 * 3_600_000;
 
 /// The digests of all other nodes.
 #[derive(Default)]
@@ -88,8 +93,13 @@ impl Digests {
         self.table.get(&(*organization, *node)).and_then(Entry::newest)
     }
 
-    pub(super) fn newest_heads(&self) -> impl Iterator<Item = &Verified<DigestHead>> {
-        self.table.values().filter_map(Entry::newest)
+    /// The newest heads of the nodes of these organizations.
+    pub(super) fn newest_heads(
+        &self,
+        of: impl Fn(&OrganizationId) -> bool,
+    ) -> impl Iterator<Item = &Verified<DigestHead>> {
+        let table = self.table.iter().filter(move |((organization, _), _)| of(organization));
+        table.filter_map(|(_, entry)| entry.newest())
     }
 
     fn named_blobs(&self) -> impl Iterator<Item = ContentHash> + '_ {
@@ -207,9 +217,15 @@ impl Core {
             }
         };
         let label = self.label(&head.organization).0;
-        if self.roster.node_of_key(&head.key_id()) != Some(head.node) {
+        if self.roster.node_of_key(&head.key_id(), &head.organization) != Some(head.node) {
             if self.complaints.may_log(&source, uptime) {
                 warn!(?source, ods = %label, "refused a digest head: its key is of another node");
+            }
+            return Verdict::Reject;
+        }
+        if head.version > now.plus(VERSION_AHEAD_MAX).0 {
+            if self.complaints.may_log(&source, uptime) {
+                warn!(?source, ods = %label, "refused a digest head: its version is out of bounds");
             }
             return Verdict::Reject;
         }
@@ -259,6 +275,33 @@ impl Core {
         }
         self.accept_head(turn, head, source);
         Verdict::Accept
+    }
+
+    /// Forgets the digests of nodes that no member lists any more, and whatever a key has signed that
+    /// was revoked: its thief may have said anything, and with a version that no later head reaches.
+    pub(super) fn forget_digests(&mut self, turn: &mut Turn<'_>) {
+        let now = turn.now.unix;
+        let is_void = |head: &Verified<DigestHead>| {
+            let (key, organization) = (head.key_id(), &head.organization);
+            self.roster.key_validity(&key, organization).is_none()
+                || self.roster.revoked_since(&key, organization).is_some_and(|since| since <= now)
+        };
+        let is_gone = |(organization, node): &(OrganizationId, NodeId), entry: &Entry| {
+            let member = self.roster.member(organization);
+            let member = member.filter(|member| member.standing != Standing::Expelled);
+            let current = entry.current.as_ref().map(|digest| &digest.head);
+            member.is_none_or(|member| member.nodes.iter().all(|known| known.node != *node))
+                || current.into_iter().chain(&entry.incoming).any(is_void)
+        };
+        let gone = self.digests.table.iter().filter(|(key, entry)| is_gone(key, entry));
+        let gone: Vec<_> = gone.map(|(key, _)| *key).collect();
+        for key in gone {
+            self.digests.table.remove(&key);
+            self.fetches.release(&key, &HashSet::new());
+            let mut batch = Batch::new();
+            batch.delete(rows::head_key(&key.0, &key.1)).expect("one key fits a batch");
+            turn.act(Action::Persist(Persist { batches: vec![batch], ..Persist::default() }));
+        }
     }
 
     /// What can be held against a filter before it is fetched.
@@ -376,7 +419,7 @@ impl Core {
             let organization = member.organization;
             let is_served = self.served(&organization).is_some();
             if member.nodes.is_empty() {
-                completeness.add(self.missing(&organization));
+                completeness.add(self.without_node(&organization));
             }
             while entries.next_if(|((of, _), _)| *of < organization).is_some() {}
             for node in &member.nodes {
@@ -461,6 +504,12 @@ impl Core {
         let reason = "no verified digest of it has arrived here: it may hold records";
         let cause = self.cause(CauseKind::DigestMissing, organization, reason);
         Cause { since: Some(self.started), ..cause }
+    }
+
+    fn without_node(&self, organization: &OrganizationId) -> Cause {
+        let reason = "lists no node: it has left, or has not set one up; whatever it holds cannot be \
+                      found here";
+        self.cause(CauseKind::DigestMissing, organization, reason)
     }
 
     /// Notes in the log that a fetched part was not what its name says.

@@ -89,7 +89,7 @@ impl Core {
         let request = self.verify_request::<EvaluateRequest>(turn, frame, peer)?;
         let set = self.roster.evaluators();
         let (key_epoch, share_epoch) = (set.key_epoch, set.share_epoch);
-        if self.asking().organization != request.asked || self.me.share.is_none() {
+        if self.evaluating() != Some(request.asked) {
             return Err(RefusalCode::NotServed);
         }
         if request.key_epoch != key_epoch || request.share_epoch != share_epoch {

@@ -3,7 +3,7 @@
 //! The core has no clock, socket, disk or source of randomness. The shells tell it what happened
 //! ([`Event`]) and carry out what it decides ([`Action`]), in order.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use signpost_protocol::{ContentHash, Locator, OrganizationId, PublicKey, Timestamp};
 
@@ -69,6 +69,13 @@ pub enum Event {
         /// The reply's bytes.
         result: Result<Vec<u8>, RequestFailure>,
     },
+    /// The outcome of [`Action::DialBack`].
+    DialBack {
+        /// As given.
+        token: u64,
+        /// Whether the key answered there; if not, why.
+        result: Result<(), String>,
+    },
     /// A frame was gossiped.
     Gossip {
         /// To judge it with.
@@ -82,6 +89,8 @@ pub enum Event {
     Local {
         /// To answer with.
         ticket: Ticket,
+        /// On whose behalf: one of the organizations that the node serves.
+        asking: OrganizationId,
         /// What is asked.
         request: LocalRequest,
     },
@@ -163,6 +172,18 @@ pub enum Action {
         /// Which.
         id: InboundId,
     },
+    /// Replace the members that the network lets in and may dial: their transport keys with the
+    /// multiaddrs of each.
+    SetMembers(BTreeMap<PublicKey, Vec<String>>),
+    /// Try whether a peer answers at an address; [`Event::DialBack`] follows.
+    DialBack {
+        /// Told back with the outcome.
+        token: u64,
+        /// The key that is to answer.
+        peer: PublicKey,
+        /// A multiaddr without peer id.
+        address: String,
+    },
     /// Gossip a frame.
     Publish(Vec<u8>),
     /// Say what a gossiped frame is worth.
@@ -205,8 +226,8 @@ pub enum Action {
 pub struct Persist {
     /// Each is applied whole or not at all, in order, visible to the core's next decision.
     pub batches: Vec<Batch>,
-    /// Appended to the disclosure log.
-    pub disclosure: Option<DisclosureRecord>,
+    /// Appended to the disclosure log, in order.
+    pub disclosures: Vec<DisclosureRecord>,
     /// Done once all of that is durable.
     pub then: Vec<Action>,
     /// Done instead when it cannot be made durable.

@@ -119,6 +119,8 @@ impl Rows for dyn Store + '_ {
 
 /// The store as it will be once the job's writes so far are applied.
 pub(super) struct Overlay<'a> {
+    /// On whose behalf the job is.
+    pub(super) asking: OrganizationId,
     pub(super) store: &'a dyn Store,
     pub(super) pending: &'a PendingWrites,
 }

@@ -15,6 +15,7 @@ use tracing::{debug, error};
 use super::{
     Core, Persist, Turn,
     event::Action,
+    heartbeat::Expiry,
     rows::{self, PointerRow, RowError},
 };
 use crate::{
@@ -35,12 +36,10 @@ impl Core {
     ) {
         match self.decide_ask(turn, &peer, frame) {
             Ok((answer, disclosure)) => {
-                let statement = ByteString::new(answer.bytes().to_vec())
-                    .expect("the pointers were collected within the answer's cap");
                 let reply = |reply: &Reply| Action::Reply { id, frame: codec::encode(reply) };
                 turn.act(Action::Persist(Persist {
-                    disclosure: Some(disclosure),
-                    then: vec![reply(&Reply::Statement(statement))],
+                    disclosures: vec![disclosure],
+                    then: vec![reply(&statement(&answer))],
                     otherwise: vec![reply(&Reply::Refused(RefusalCode::Internal))],
                     ..Persist::default()
                 }));
@@ -49,6 +48,21 @@ impl Core {
                 debug!(?peer, ?code, "refused an ask");
                 turn.reply(id, &Reply::Refused(code));
             }
+        }
+    }
+
+    /// Answers an ask of this very node, on behalf of one organization that it serves to another:
+    /// as any other ask, but that nothing travels. The record must be durable before the answer is
+    /// shown.
+    pub(super) fn answer_own(
+        &mut self,
+        turn: &Turn<'_>,
+        ask: &[u8],
+    ) -> (Reply, Option<DisclosureRecord>) {
+        let own = self.me.transport.public();
+        match self.decide_ask(turn, &own, ask) {
+            Ok((answer, disclosure)) => (statement(&answer), Some(disclosure)),
+            Err(code) => (Reply::Refused(code), None),
         }
     }
 
@@ -63,8 +77,12 @@ impl Core {
         if self.served(&ask.asked).is_none() {
             return Err(RefusalCode::NotServed);
         }
-        if self.is_recalling() {
-            // What is stored may be of yesterday: an answer would say that it is all.
+        if self.expiry(turn.now) == Expiry::NoDisclosure {
+            return Err(RefusalCode::RosterStale);
+        }
+        if self.is_recalling() || self.may_have_missed_law(peer, turn.now.uptime) {
+            // What is stored may be of yesterday: an answer would say that it is all, and might go to
+            // one that was cut off since.
             return Err(RefusalCode::Busy);
         }
         self.admit_request(turn, ask.asking, ask.request, ask.issued, ask.expires)?;
@@ -141,4 +159,9 @@ impl Core {
         }
         Ok((held, false))
     }
+}
+
+fn statement(answer: &Verified<Answer>) -> Reply {
+    let bytes = ByteString::new(answer.bytes().to_vec());
+    Reply::Statement(bytes.expect("the pointers were collected within the answer's cap"))
 }

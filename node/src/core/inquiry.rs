@@ -11,30 +11,34 @@ use signpost_protocol::{
     ContentHash, KeyEpoch, Locator, NodeId, OrganizationId, PatientIdentifier, PointerId,
     RequestId,
     blind::EvaluatePurpose,
+    codec,
     locate::{Ask, AskSubject},
     roster::Standing,
 };
 use tracing::{error, warn};
 
 use super::{
-    Core, Outstanding, Persist, Ticket, Turn,
+    Core, Now, Outstanding, Ticket, Turn,
     blinder::Waiter,
     completeness::{Cause, CauseKind, Completeness},
     digests::Candidate,
-    event::Action,
     local::{
-        Caller, FoundPointer, LocalReply, LocateError, LocateRequest, Located, ReadError,
-        ReadPointer, ReadRequest,
+        Caller, FoundPointer, LocalReply, LocateError, LocateRequest, ReadError, ReadPointer,
+        ReadRequest,
     },
+    rows::RowError,
 };
 use crate::{
     network::Plane,
-    store::{ASKED_MAX, COMPLETENESS_BYTES_MAX, DisclosureRecord, DisclosureRole, POINTERS_MAX},
+    store::{ASKED_MAX, DisclosureRecord},
 };
 
 /// Nodes asked in one inquiry: normally 1 to 10 hold something; more than this and the digests
 /// themselves are at fault. As many as a disclosure record names.
 const TARGETS_MAX: usize = ASKED_MAX;
+
+/// What is said of a suspended member.
+pub(super) const SUSPENDED: &str = "is suspended: nothing of it is shown";
 
 /// Pointers by id and organization: no organization can put its own in another's place.
 pub(super) type Found = BTreeMap<(PointerId, OrganizationId), FoundPointer>;
@@ -42,6 +46,8 @@ pub(super) type Found = BTreeMap<(PointerId, OrganizationId), FoundPointer>;
 /// A local request under way.
 pub(super) struct Inquiry {
     pub(super) ticket: Ticket,
+    /// On whose behalf.
+    pub(super) asking: OrganizationId,
     pub(super) caller: Caller,
     pub(super) request: RequestId,
     /// The uptime at which what is there by then is told.
@@ -51,6 +57,8 @@ pub(super) struct Inquiry {
     /// Own and received pointers, by id: the newest version of each.
     pub(super) found: Found,
     pub(super) completeness: Completeness,
+    /// What other organizations on this node disclosed, to be recorded before the result leaves.
+    pub(super) disclosures: Vec<DisclosureRecord>,
 }
 
 pub(super) enum Goal {
@@ -81,7 +89,7 @@ impl Inquiry {
         self.deadline
     }
 
-    fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         self.targets.iter().all(|target| !target.waiting)
     }
 }
@@ -91,8 +99,12 @@ impl Core {
         &mut self,
         turn: &mut Turn<'_>,
         ticket: Ticket,
+        asking: OrganizationId,
         request: LocateRequest,
     ) {
+        if let Err(error) = self.check_admitted(&asking) {
+            return turn.answer(ticket, LocalReply::Locate(Err(error.into())));
+        }
         let LocateRequest { patient, caller, deadline, custodian } = request;
         let mut completeness = Completeness::default();
         let member = custodian.as_ref().map(|ods| self.roster.member_by_ods(ods));
@@ -111,11 +123,12 @@ impl Core {
             _ => None,
         };
         let epoch = self.roster.evaluators().key_epoch;
-        let cached = self.cache.find(epoch, &patient, turn.now.uptime).is_some();
+        let cached = self.cache.find(asking, epoch, &patient, turn.now.uptime).is_some();
         let id = self.number();
         let deadline = turn.now.uptime + deadline;
         let inquiry = Inquiry {
             ticket,
+            asking,
             caller,
             request: self.request_id(),
             deadline,
@@ -123,6 +136,7 @@ impl Core {
             targets: Vec::new(),
             found: BTreeMap::new(),
             completeness,
+            disclosures: Vec::new(),
         };
         self.inquiries.insert(id, inquiry);
         if cached {
@@ -130,7 +144,8 @@ impl Core {
         } else {
             let patients = vec![patient];
             let purpose = EvaluatePurpose::Lookup;
-            self.start_blinding(turn, Waiter::Inquiry(id), patients, purpose, deadline);
+            let waiter = (Waiter::Inquiry(id), asking);
+            self.start_blinding(turn, waiter, patients, purpose, deadline);
         }
     }
 
@@ -143,9 +158,12 @@ impl Core {
     ) {
         let epoch = self.roster.evaluators().key_epoch;
         let uptime = turn.now.uptime;
+        let Some(asking) = self.inquiries.get(&id).map(|inquiry| inquiry.asking) else { return };
+        // It may have been suspended while its patient was blinded.
+        let result = self.check_admitted(&asking).map_err(LocateError::from).and(result);
         let Some(inquiry) = self.inquiries.get_mut(&id) else { return };
         let Goal::Locate { patient, only, locator, .. } = &mut inquiry.goal else { return };
-        let found = self.cache.find(epoch, patient, uptime);
+        let found = self.cache.find(asking, epoch, patient, uptime);
         let (Some(found), Ok(())) = (found, &result) else {
             let error =
                 result.err().unwrap_or(LocateError::Busy("the locator was lost; try again"));
@@ -155,7 +173,7 @@ impl Core {
         *locator = Some((epoch, found));
         let (only, locator) = (*only, found);
         let mut completeness = std::mem::take(&mut inquiry.completeness);
-        self.note_excluded(only, &mut completeness);
+        self.note_excluded(only, turn.now, &mut completeness);
         let mut candidates = self.candidates(&locator, epoch, only, turn.now, &mut completeness);
         if candidates.len() > TARGETS_MAX {
             warn!(candidates = candidates.len(), "far too many digests say maybe");
@@ -167,11 +185,14 @@ impl Core {
                 ));
             }
         }
-        let own = self.own_pointers(turn, epoch, &locator, only);
+        let held = self.held_here(turn, &asking, epoch, &locator, only);
         let Some(inquiry) = self.inquiries.get_mut(&id) else { return };
         inquiry.completeness = completeness;
-        match own {
-            Ok(own) => inquiry.found = own,
+        match held {
+            Ok((own, others)) => {
+                inquiry.found = own;
+                candidates.extend(others);
+            }
             Err(fault) => {
                 error!(%fault, "own pointers could not be read");
                 let inquiry = self.inquiries.remove(&id).expect("looked up above");
@@ -183,13 +204,36 @@ impl Core {
         self.ask_all(turn, id, &candidates, &subject);
     }
 
-    pub(super) fn start_read(&mut self, turn: &mut Turn<'_>, ticket: Ticket, request: ReadRequest) {
+    /// What this node has for a locator: the pointers of `asking`, and which of the others that it
+    /// serves are to be asked.
+    fn held_here(
+        &self,
+        turn: &Turn<'_>,
+        asking: &OrganizationId,
+        epoch: KeyEpoch,
+        locator: &Locator,
+        only: Option<OrganizationId>,
+    ) -> Result<(Found, Vec<Candidate>), RowError> {
+        let own = match only {
+            Some(only) if only != *asking => Found::new(),
+            _ => self.own_pointers(turn, asking, epoch, locator)?,
+        };
+        Ok((own, self.candidates_here(turn, asking, epoch, locator, only)?))
+    }
+
+    pub(super) fn start_read(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ticket: Ticket,
+        asking: OrganizationId,
+        request: ReadRequest,
+    ) {
         let ReadRequest { id, caller, deadline } = request;
         let Some(member) = self.roster.member_by_ods(&id.ods_code()) else {
             return turn.answer(ticket, LocalReply::Read(Err(ReadError::NotFound(id))));
         };
-        if self.served(&member.organization).is_some() {
-            match self.own_pointer(turn, &id) {
+        if member.organization == asking {
+            match self.own_pointer(turn, &asking, &id) {
                 Ok(Some(found)) => return self.told_when_durable(turn, ticket, Ok(found)),
                 Err(fault) => {
                     error!(%fault, "an own pointer could not be read");
@@ -198,6 +242,9 @@ impl Core {
                 }
                 Ok(None) => {}
             }
+        }
+        if let Err(error) = self.check_admitted(&asking) {
+            return turn.answer(ticket, LocalReply::Read(Err(error.into())));
         }
         let organization = member.organization;
         let (ods, name) = self.label(&organization);
@@ -211,11 +258,11 @@ impl Core {
         let candidates: Vec<Candidate> = nodes
             .into_iter()
             .flatten()
-            .filter(|node| node.node != me)
+            .filter(|node| node.node != me || organization != asking)
             .map(|node| Candidate { organization, node: node.node })
             .take(TARGETS_MAX)
             .collect();
-        if candidates.is_empty() && self.served(&organization).is_none() {
+        if candidates.is_empty() && organization != asking {
             let reason = "the roster lists no node of it".to_owned();
             let error = ReadError::HolderDown { ods, name, reason };
             return turn.answer(ticket, LocalReply::Read(Err(error)));
@@ -226,6 +273,7 @@ impl Core {
         let number = self.number();
         let inquiry = Inquiry {
             ticket,
+            asking,
             caller,
             request: self.request_id(),
             deadline: turn.now.uptime + deadline,
@@ -233,6 +281,7 @@ impl Core {
             targets: Vec::new(),
             found: BTreeMap::new(),
             completeness,
+            disclosures: Vec::new(),
         };
         self.inquiries.insert(number, inquiry);
         self.ask_all(turn, number, &candidates, &AskSubject::Pointer { id });
@@ -255,15 +304,16 @@ impl Core {
         candidates: &[Candidate],
         subject: &AskSubject,
     ) {
-        for candidate in candidates {
-            let Candidate { organization, node } = *candidate;
+        // All are there before the first is asked: one on this node answers at once.
+        for Candidate { organization, node } in candidates.iter().copied() {
             // One of its own for each: from a common one, holders could tell how many were asked.
             let request = self.request_id();
             let Some(inquiry) = self.inquiries.get_mut(&id) else { return };
             let ask = ContentHash([0; 32]);
             let target = Target { organization, node, request, pages: 0, ask, waiting: true };
             inquiry.targets.push(target);
-            let target = inquiry.targets.len() - 1;
+        }
+        for target in 0..candidates.len() {
             self.ask(turn, id, target, subject.clone());
         }
         self.finish_if_done(turn, id);
@@ -271,7 +321,6 @@ impl Core {
 
     pub(super) fn ask(&mut self, turn: &mut Turn<'_>, id: u64, at: usize, subject: AskSubject) {
         let now = turn.now;
-        let asking = self.asking().organization;
         let Some(inquiry) = self.inquiries.get_mut(&id) else { return };
         let Target { organization, node, request, pages, .. } = inquiry.targets[at];
         let member = self.roster.member(&organization);
@@ -281,6 +330,7 @@ impl Core {
             return self.target_failed(id, at, CauseKind::Unreachable, reason);
         };
         let Some(inquiry) = self.inquiries.get_mut(&id) else { return };
+        let asking = inquiry.asking;
         let left = inquiry.deadline.saturating_sub(now.uptime).max(1);
         let Caller { purpose, role, user } = inquiry.caller.clone();
         let ask = Ask {
@@ -299,6 +349,12 @@ impl Core {
         target.ask = ask.hash();
         target.pages += 1;
         target.waiting = true;
+        if node == self.me.node {
+            let (reply, disclosure) = self.answer_own(turn, ask.bytes());
+            let Some(inquiry) = self.inquiries.get_mut(&id) else { return };
+            inquiry.disclosures.extend(disclosure);
+            return self.on_answer(turn, id, at, Ok(codec::encode(&reply)));
+        }
         let outstanding = Outstanding::Ask { inquiry: id, target: at };
         self.send(turn, peer, Plane::Ask, ask.bytes().to_vec(), outstanding);
     }
@@ -307,11 +363,16 @@ impl Core {
         let Some(inquiry) = self.inquiries.get_mut(&id) else { return };
         inquiry.targets[at].waiting = false;
         let Target { organization, node, .. } = inquiry.targets[at];
+        // One that was suspended while it was asked is named as what it is.
+        let (kind, reason) = match self.standing_of(&organization) {
+            Some(Standing::Suspended) => (CauseKind::Suspended, SUSPENDED),
+            _ => (kind, reason),
+        };
         let mut cause = self.cause(kind, &organization, reason);
         if kind == CauseKind::Unreachable {
             let nodes = self.roster.member(&organization).into_iter().flat_map(|m| &m.nodes);
             let keys = nodes.filter(|known| known.node == node).flat_map(|node| &node.transport);
-            cause.since = self.peers.lost_since(keys.map(|(key, _, _)| *key));
+            cause.since = self.peers.lost_since(keys.map(|listed| listed.key));
         }
         if let Some(inquiry) = self.inquiries.get_mut(&id) {
             inquiry.completeness.add(cause);
@@ -342,88 +403,20 @@ impl Core {
         }
     }
 
-    pub(super) fn finish_if_done(&mut self, turn: &mut Turn<'_>, id: u64) {
-        let Some(inquiry) = self.inquiries.get(&id).filter(|inquiry| inquiry.is_done()) else {
-            return;
-        };
-        let disclosure = self.asker_record(turn, inquiry);
-        let inquiry = self.inquiries.remove(&id).expect("looked up above");
-        let ticket = inquiry.ticket;
-        let unrecorded = "the disclosure log cannot be written";
-        let (reply, otherwise) = match inquiry.goal {
-            Goal::Locate { cached, .. } => (
-                LocalReply::Locate(Ok(Located {
-                    pointers: inquiry.found.into_values().collect(),
-                    completeness: inquiry.completeness,
-                    asked: inquiry.targets.len(),
-                    cached,
-                })),
-                LocalReply::Locate(Err(LocateError::Storage(unrecorded.to_owned()))),
-            ),
-            Goal::Read { id } => (
-                LocalReply::Read(read_result(id, inquiry.found, &inquiry.completeness)),
-                LocalReply::Read(Err(ReadError::Storage(unrecorded.to_owned()))),
-            ),
-        };
-        turn.act(Action::Persist(Persist {
-            disclosure: Some(disclosure),
-            then: vec![Action::Answer { ticket, reply }],
-            otherwise: vec![Action::Answer { ticket, reply: otherwise }],
-            ..Persist::default()
-        }));
-    }
-
-    fn asker_record(&self, turn: &Turn<'_>, inquiry: &Inquiry) -> DisclosureRecord {
-        const MORE: &str = "; …";
-        let mut completeness = inquiry.completeness.word().to_owned();
-        for cause in inquiry.completeness.causes() {
-            let ods = cause.organization.as_ref().map_or("-", |(ods, _)| ods.as_str());
-            let note = format!("; {} {ods}", cause.kind.code());
-            if completeness.len() + note.len() > COMPLETENESS_BYTES_MAX - MORE.len() {
-                completeness.push_str(MORE);
-                break;
-            }
-            completeness.push_str(&note);
-        }
-        let asked = inquiry.targets.iter().map(|t| self.label(&t.organization).0.to_string());
-        DisclosureRecord {
-            time: turn.now.unix,
-            role: DisclosureRole::Asker,
-            request: inquiry.request.to_string(),
-            asking: self.asking().ods.to_string(),
-            asked: asked.take(ASKED_MAX).collect(),
-            asks: inquiry.targets.iter().take(ASKED_MAX).map(|t| t.request.to_string()).collect(),
-            purpose: inquiry.caller.purpose.to_string(),
-            user: inquiry.caller.user.to_string(),
-            user_role: inquiry.caller.role.to_string(),
-            outcome: match inquiry.goal {
-                Goal::Locate { .. } => "located",
-                Goal::Read { .. } => "read",
-            }
-            .to_owned(),
-            pointers: inquiry
-                .found
-                .keys()
-                .take(POINTERS_MAX)
-                .map(|(id, _)| id.to_string())
-                .collect(),
-            completeness: Some(completeness),
-        }
-    }
-
     /// Causes that no digest shows: suspended members, what this node itself may lack, a wrong clock.
-    fn note_excluded(&self, only: Option<OrganizationId>, completeness: &mut Completeness) {
+    pub(super) fn note_excluded(
+        &self,
+        only: Option<OrganizationId>,
+        now: Now,
+        completeness: &mut Completeness,
+    ) {
         let suspended = self
             .roster
             .members()
             .filter(|member| member.standing == Standing::Suspended)
             .filter(|member| only.is_none_or(|o| o == member.organization));
         for member in suspended {
-            completeness.add(self.cause(
-                CauseKind::Suspended,
-                &member.organization,
-                "is suspended and was not asked",
-            ));
+            completeness.add(self.cause(CauseKind::Suspended, &member.organization, SUSPENDED));
         }
         self.note_own_past(only, completeness);
         let expelled = only
@@ -433,6 +426,7 @@ impl Core {
             let reason = "is no longer a member and was not asked";
             completeness.add(self.cause(CauseKind::NotAMember, &member.organization, reason));
         }
+        self.stale_roster(now).into_iter().for_each(|cause| completeness.add(cause));
         if self.clock_is_wrong() {
             completeness.add(Cause {
                 kind: CauseKind::ClockWrong,
@@ -461,22 +455,4 @@ fn of_page(first: RequestId, page: usize) -> RequestId {
     let RequestId(mut bytes) = first;
     bytes[15] = bytes[15].wrapping_add(u8::try_from(page).expect("there are few pages"));
     RequestId(bytes)
-}
-
-/// A pointer that was found is shown; if none was, the holder either has none or could not say.
-fn read_result(
-    id: PointerId,
-    found: Found,
-    completeness: &Completeness,
-) -> Result<ReadPointer, ReadError> {
-    if let Some(found) = found.into_values().next() {
-        return Ok(ReadPointer { found, subject: None });
-    }
-    match completeness.causes().first() {
-        None => Err(ReadError::NotFound(id)),
-        Some(cause) => {
-            let (ods, name) = cause.organization.clone().unwrap_or((id.ods_code(), String::new()));
-            Err(ReadError::HolderDown { ods, name, reason: cause.detail.clone() })
-        }
-    }
 }

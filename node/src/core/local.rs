@@ -5,8 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 use signpost_protocol::{
-    OdsCode, PatientIdentifier, Pointer, PointerId, PointerState, Timestamp,
+    OdsCode, OrganizationId, PatientIdentifier, Pointer, PointerId, PointerState, Timestamp,
     codec::{ByteString, Text},
+    invitation::Invitation,
     limits,
 };
 
@@ -21,6 +22,21 @@ pub struct Caller {
     pub role: Text<{ limits::ROLE_BYTES_MAX }>,
     /// The user, opaque outside this organization.
     pub user: Text<{ limits::USER_BYTES_MAX }>,
+}
+
+/// The organization on whose behalf something is asked is not admitted: no other would answer it.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error(
+    "{name} ({ods}) {standing}: nothing can be looked up or published on its behalf until it is \
+     admitted again; what it holds here can still be exported and deleted"
+)]
+pub struct NotAdmitted {
+    /// Its ODS code.
+    pub ods: OdsCode,
+    /// Its name.
+    pub name: String,
+    /// Where it stands, as the end of a sentence.
+    pub standing: &'static str,
 }
 
 /// "Who holds a record for this patient?"
@@ -55,7 +71,7 @@ pub struct Located {
     pub pointers: Vec<FoundPointer>,
     /// Whether that is all.
     pub completeness: Completeness,
-    /// How many organizations were asked over the network.
+    /// How many others were asked, those that the same node serves among them.
     pub asked: usize,
     /// Whether the locator came from the cache.
     pub cached: bool,
@@ -77,6 +93,9 @@ pub enum LocateError {
         /// Which failed, and why, by ODS code.
         detail: String,
     },
+    /// Nobody would answer.
+    #[error(transparent)]
+    NotAdmitted(#[from] NotAdmitted),
     /// The node has too much to do.
     #[error("the node is too busy: {0}")]
     Busy(&'static str),
@@ -101,7 +120,7 @@ pub struct ReadRequest {
 pub struct ReadPointer {
     /// The pointer; a tombstone when it was deleted.
     pub found: FoundPointer,
-    /// Its subject, when this node is the holder. Otherwise it stays masked.
+    /// Its subject, when whoever asks is the holder. Otherwise it stays masked.
     pub subject: Option<PatientIdentifier>,
 }
 
@@ -123,6 +142,9 @@ pub enum ReadError {
         /// Why.
         reason: String,
     },
+    /// Nobody would answer.
+    #[error(transparent)]
+    NotAdmitted(#[from] NotAdmitted),
     /// The node has too much to do.
     #[error("the node is too busy: {0}")]
     Busy(&'static str),
@@ -255,9 +277,23 @@ pub enum WriteError {
     NotServed {
         /// The custodian or the prefix of the id.
         ods: OdsCode,
-        /// Whom this node serves.
-        served: String,
+        /// On whose behalf it was asked.
+        served: OdsCode,
     },
+    /// The custodian is another organization that this node serves.
+    #[error(
+        "this is asked on behalf of {asking}, with its token: only {ods}'s own token can make or \
+         change pointers of {ods}"
+    )]
+    OtherServed {
+        /// The custodian or the prefix of the id.
+        ods: OdsCode,
+        /// On whose behalf it was asked.
+        asking: OdsCode,
+    },
+    /// Nobody would believe it.
+    #[error(transparent)]
+    NotAdmitted(#[from] NotAdmitted),
     /// The id does not begin with the custodian's ODS code.
     #[error("the id must begin with the custodian's ODS code {ods} and '-'")]
     IdPrefix {
@@ -356,7 +392,7 @@ pub struct StatusReport {
     pub network_name: String,
     /// The network's id, hexadecimal.
     pub network: String,
-    /// The organizations that this node serves.
+    /// The organizations that this node serves; first the one on whose behalf this was asked.
     pub serves: Vec<ServedStatus>,
     /// This node's id, hexadecimal.
     pub node: String,
@@ -364,12 +400,38 @@ pub struct StatusReport {
     pub peers: Vec<PeerStatus>,
     /// The evaluators.
     pub evaluators: EvaluatorsStatus,
+    /// The roster, and how long it can still be relied on.
+    pub roster: RosterStatus,
     /// Whether the node can do its work.
     pub ready: bool,
     /// What stands in the way of `ready`, or makes results partial, in sentences.
     pub notices: Vec<String>,
     /// Difference between this clock and the median of the connected peers', in milliseconds.
     pub clock_offset: Option<i64>,
+}
+
+/// The roster as this node has it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct RosterStatus {
+    /// Number of the steward epoch; the founding is 0.
+    pub epoch: u64,
+    /// ODS codes of the stewards.
+    pub stewards: Vec<String>,
+    /// How many of them make law.
+    pub threshold: u16,
+    /// What nodes that agree have in common, hexadecimal.
+    pub digest: String,
+    /// When enough stewards to make law had last been heard of (RFC 3339).
+    pub heard_of: String,
+    /// How far trust has come down for lack of their signs of life: `fresh`, `warned`,
+    /// `no-governance` or `no-disclosure`.
+    pub expiry: String,
+    /// Hours until nothing more can be decided, unless stewards are heard of; negative since then.
+    pub hours_to_no_governance: f64,
+    /// Hours until holders stop disclosing, unless stewards are heard of; negative since then.
+    pub hours_to_no_disclosure: f64,
+    /// What people should look into: how many findings `signpost roster show` explains.
+    pub findings: usize,
 }
 
 /// An organization that this node serves.
@@ -381,8 +443,11 @@ pub struct ServedStatus {
     pub name: String,
     /// Organization id, hexadecimal.
     pub organization: String,
-    /// Pointers held, deleted ones not counted.
-    pub pointers: u64,
+    /// Where it stands: `admitted`, `suspended` or `expelled`.
+    pub standing: String,
+    /// Pointers held, deleted ones not counted: told to the organization itself alone, as no other
+    /// learns it from a digest either.
+    pub pointers: Option<u64>,
     /// Version of its digest head; absent while the first is being made.
     pub digest_version: Option<u64>,
     /// Set when the node came back from a back-up as of this instant (RFC 3339).
@@ -419,7 +484,7 @@ pub struct EvaluatorsStatus {
     pub dealt: bool,
 }
 
-/// A request to the core.
+/// A request to the core, always on behalf of one organization that the node serves.
 #[derive(Clone, Debug)]
 pub enum LocalRequest {
     /// See [`LocateRequest`].
@@ -448,8 +513,84 @@ pub enum LocalRequest {
     },
     /// The producers have re-sent what came after the back-up: see `restored_as_of`.
     ConfirmRestored,
+    /// An invitation by the asking organization.
+    Invite {
+        /// How long it lasts, in milliseconds; at most [`INVITATION_LIFE_MAX`].
+        life: u64,
+    },
+    /// What was handed in with invitations.
+    Applicants,
+    /// The roster as this node has it, as the bytes of a roster file.
+    RosterFile,
+    /// Statements of the roster that an admin brings, at most [`STATEMENTS_PER_REQUEST_MAX`].
+    SubmitStatements(Vec<Vec<u8>>),
     /// See [`StatusReport`].
     Status,
+}
+
+/// Invitations that a node keeps at one time: a busy month's admissions.
+pub const INVITATIONS_MAX: usize = 64;
+/// The longest life of an invitation, in milliseconds: a month.
+pub const INVITATION_LIFE_MAX: u64 = 30 * 24 * 3_600_000;
+
+/// An organization that wants to join, as it describes itself. Whether it is whom it says is for
+/// people to find out.
+#[derive(Clone, Debug)]
+pub struct Applicant {
+    /// The organization.
+    pub organization: OrganizationId,
+    /// Its ODS code, as it says.
+    pub ods: OdsCode,
+    /// Its name, as it says.
+    pub name: String,
+    /// Its signed inception.
+    pub inception: Vec<u8>,
+    /// Its signed key set.
+    pub keys: Vec<u8>,
+    /// When it was handed in.
+    pub received: Timestamp,
+    /// When its invitation is void.
+    pub expires: Timestamp,
+    /// Why it could not be dialled back, empty when it could; `None` when it was not tried.
+    pub unreachable: Option<String>,
+    /// Whether the network has a record of it.
+    pub is_member: bool,
+}
+
+/// Why there is no invitation.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InviteError {
+    /// Who invites is itself no admitted member.
+    #[error("only an admitted member can invite")]
+    NotAdmitted,
+    /// There are as many as are kept.
+    #[error("this node keeps as many invitations as it can: wait until some have expired")]
+    TooMany,
+    /// None of its nodes can be found by others.
+    #[error("the roster lists no address of this organization: publish its keys first")]
+    NoAddress,
+    /// The node has too much to do.
+    #[error("the node is too busy: {0}")]
+    Busy(&'static str),
+    /// A fault of this node's store.
+    #[error("the node's store failed: {0}")]
+    Storage(String),
+}
+
+/// Statements in one [`LocalRequest::SubmitStatements`]: some tens of milliseconds of the core's time.
+pub const STATEMENTS_PER_REQUEST_MAX: usize = 512;
+
+/// What became of a statement that was submitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Submitted {
+    /// It is stored, and passed on to the other members.
+    New,
+    /// It was here already, or something newer was.
+    Known,
+    /// It waits for another statement; it is not stored.
+    Waits,
 }
 
 /// Writes in one request: one evaluation batch, a few tens of milliseconds of the core's time.
@@ -484,6 +625,15 @@ pub enum LocalReply {
     Export(Result<Page<ReadPointer>, ListError>),
     /// To [`LocalRequest::ConfirmRestored`].
     ConfirmRestored(Confirmation),
+    /// To [`LocalRequest::Invite`].
+    Invite(Result<Box<Invitation>, InviteError>),
+    /// To [`LocalRequest::Applicants`].
+    Applicants(Result<Vec<Applicant>, String>),
+    /// To [`LocalRequest::RosterFile`].
+    RosterFile(Vec<u8>),
+    /// To [`LocalRequest::SubmitStatements`], in the same order: what became of each, or why it was
+    /// refused.
+    SubmitStatements(Vec<Result<Submitted, String>>),
     /// To [`LocalRequest::Status`].
     Status(Box<StatusReport>),
 }
@@ -501,6 +651,14 @@ impl LocalReply {
                     }
                 }
             }
+            Self::Invite(Err(InviteError::Storage(reason))) => fault.clone_into(reason),
+            Self::SubmitStatements(results) => {
+                for reason in results.iter_mut().filter_map(|result| result.as_mut().err()) {
+                    if reason.is_empty() {
+                        *reason = format!("the node's disk failed: {fault}");
+                    }
+                }
+            }
             Self::SourceIds(Err(ListError::Storage(reason)))
             | Self::Export(Err(ListError::Storage(reason))) => fault.clone_into(reason),
             Self::Locate(_)
@@ -508,6 +666,9 @@ impl LocalReply {
             | Self::SourceIds(_)
             | Self::Export(_)
             | Self::ConfirmRestored(_)
+            | Self::Invite(_)
+            | Self::Applicants(_)
+            | Self::RosterFile(_)
             | Self::Status(_) => {}
         }
     }

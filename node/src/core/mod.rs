@@ -7,6 +7,7 @@
 //! | file | decides |
 //! |---|---|
 //! | `inquiry` | locating a patient, reading a pointer: whom to ask, what is missing |
+//! | `result` | what is said in the end, and what of it is recorded |
 //! | `answers` | what to believe of what they say |
 //! | `blinder` | how a patient becomes a locator: which evaluators to ask, when it fails |
 //! | `evaluator` | which blinded elements to evaluate for others |
@@ -17,6 +18,12 @@
 //! | `digests`, `fetch` | which digests of others to believe, and how their parts are fetched |
 //! | `catch_up` | what to compare with whom |
 //! | `peers` | to whom to be connected, and whose clock to trust |
+//! | `membership` | which roster to believe, and whom the network lets in |
+//! | `joining` | invitations, and what those who want to join are told |
+//! | `roster_gossip` | which gossiped statements of the roster to pass on |
+//! | `roster_exchange` | comparing the statements of the roster, and handing them out |
+//! | `roster_fetch` | which of them to fetch from whom |
+//! | `heartbeat` | signs of life of stewards, and what their absence means |
 //! | `complaints` | how much is logged about one peer |
 
 mod advertise;
@@ -31,15 +38,22 @@ mod evaluator;
 mod event;
 mod fetch;
 mod filter_work;
+mod heartbeat;
 mod held;
 mod holder;
 mod inquiry;
+mod joining;
 pub mod local;
+mod membership;
 mod own_digest;
 mod own_pointers;
 mod peers;
 mod replay;
 mod restored;
+mod result;
+mod roster_exchange;
+mod roster_fetch;
+mod roster_gossip;
 pub mod rows;
 pub mod source;
 mod sources;
@@ -52,19 +66,20 @@ use std::{
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
-use signpost_keys::{Roster, SecretKey, StorageKey, blinding::KeyShare};
+use signpost_keys::{Roster, SecretKey, StorageKey, blinding::KeyShare, roster::Statements};
 use signpost_protocol::{
     ContentHash, NodeId, OdsCode, OrganizationId, PublicKey, RequestId, Timestamp,
-    locate::RefusalCode,
+    locate::RefusalCode, roster::Standing,
 };
 
 use self::local::{
-    LocalReply, LocalRequest, LocateError, ReadError, WRITES_PER_REQUEST_MAX, WriteError,
+    LocalReply, LocalRequest, LocateError, NotAdmitted, ReadError, WRITES_PER_REQUEST_MAX,
+    WriteError,
 };
 use self::{
     advertise::WriteJob, blinder::BlindingJob, cache::LocatorCache, complaints::Complaints,
-    digests::Digests, fetch::Fetches, inquiry::Inquiry, own_digest::OwnDigest, peers::Peers,
-    replay::ReplayGuard, restored::Recall,
+    digests::Digests, fetch::Fetches, inquiry::Inquiry, membership::Membership,
+    own_digest::OwnDigest, peers::Peers, replay::ReplayGuard, restored::Recall,
 };
 pub use self::{
     event::{Action, Event, NewFilter, Now, Persist, Ticket},
@@ -105,7 +120,7 @@ pub struct Me {
     pub node: NodeId,
     /// Signs what the node asks and evaluates.
     pub transport: SecretKey,
-    /// The organizations it serves; the first asks on behalf of clinical systems.
+    /// The organizations it serves, at least one.
     pub served: Vec<Served>,
     /// The share of the blinding key, when the first organization is an evaluator.
     pub share: Option<KeyShare>,
@@ -125,6 +140,9 @@ enum Outstanding {
     Hello { sent: Timestamp },
     Compare,
     Heads,
+    RosterCompare,
+    RosterBuckets { fetch: u64 },
+    RosterStatements { fetch: u64, wanted: Vec<ContentHash> },
     Blob { hash: ContentHash, offset: u64 },
     Ask { inquiry: u64, target: usize },
     Evaluate { job: u64, evaluator: usize },
@@ -164,6 +182,8 @@ impl Turn<'_> {
 /// The deciding part of a node.
 pub struct Core {
     me: Me,
+    membership: Membership,
+    /// What follows from the statements of the roster now.
     roster: Arc<Roster>,
     policy: Policy,
     rng: ChaCha20Rng,
@@ -182,6 +202,8 @@ pub struct Core {
     /// Jobs that can be decided; one in a turn, so that each sees what the one before it wrote.
     ready_writes: VecDeque<(WriteJob, Result<(), LocateError>)>,
     evaluated: evaluator::Evaluated,
+    /// Dial-backs under way for applicants.
+    dial_backs: BTreeMap<u64, joining::DialBack>,
     /// Whether peers have told which heads of this node they know.
     recall: Recall,
     /// Wall clock minus uptime at the last turn: it moves only when the clock jumps.
@@ -198,15 +220,18 @@ impl Core {
     /// # Panics
     /// When `me` serves no organization: there would be nobody to ask or answer for.
     #[must_use]
-    pub fn new(me: Me, roster: Arc<Roster>, policy: Policy, seed: [u8; 32]) -> Self {
+    pub fn new(me: Me, statements: Statements, policy: Policy, seed: [u8; 32]) -> Self {
         assert!(!me.served.is_empty(), "a node serves at least one organization");
         let own = me
             .served
             .iter()
             .map(|served| (served.organization, OwnDigest::new(served.organization)))
             .collect();
+        // Of the time nothing is known yet; the start makes it anew.
+        let roster = Arc::new(statements.roster(Timestamp(0)));
         Self {
             me,
+            membership: Membership::new(statements),
             roster,
             policy,
             rng: ChaCha20Rng::from_seed(seed),
@@ -223,6 +248,7 @@ impl Core {
             writes: BTreeMap::new(),
             ready_writes: VecDeque::new(),
             evaluated: evaluator::Evaluated::default(),
+            dial_backs: BTreeMap::new(),
             recall: Recall::Told,
             clock_base: None,
             started: Timestamp(0),
@@ -238,6 +264,7 @@ impl Core {
     pub fn start(&mut self, now: Now, store: &dyn Store) -> Result<Vec<Action>, rows::RowError> {
         let mut turn = Turn { now, store, actions: Vec::new() };
         self.started = now.unix;
+        self.load_membership(&mut turn)?;
         self.load_own_digests(&mut turn)?;
         self.load_heads(&mut turn)?;
         Ok(turn.actions)
@@ -258,7 +285,10 @@ impl Core {
                 self.on_response(turn_mut, token, peer, result);
             }
             Event::Gossip { id, via, frame } => self.on_gossip(turn_mut, id, via, &frame),
-            Event::Local { ticket, request } => self.on_local(turn_mut, ticket, request),
+            Event::DialBack { token, result } => self.on_dial_back(turn_mut, token, result),
+            Event::Local { ticket, asking, request } => {
+                self.on_local(turn_mut, ticket, asking, request);
+            }
             Event::Blob { hash, bytes } => self.on_blob(turn_mut, hash, bytes),
             Event::FilterBuilt { organization, result } => {
                 self.on_filter_built(turn_mut, organization, result);
@@ -277,14 +307,17 @@ impl Core {
     pub fn next_wakeup(&self) -> u64 {
         let inquiries = self.inquiries.values().map(Inquiry::wakeup);
         let blindings = self.blindings.values().map(BlindingJob::wakeup);
-        let own = self.own.values().map(|own| own.wakeup(self.is_recalling()));
+        let own = self.own.values().filter(|own| self.roster.is_admitted(&own.organization));
+        let own = own.map(|own| own.wakeup(self.is_recalling()));
         let writes = (!self.ready_writes.is_empty()).then_some(0);
-        inquiries.chain(blindings).chain(own).chain(writes).fold(self.maintenance_at, u64::min)
+        let soon = self.maintenance_at.min(self.membership.wakeup());
+        inquiries.chain(blindings).chain(own).chain(writes).fold(soon, u64::min)
     }
 
     /// Does whatever is due by now.
     fn on_time(&mut self, turn: &mut Turn<'_>) {
         self.watch_clock(turn);
+        self.refresh_when_due(turn);
         self.expire_blindings(turn);
         self.expire_inquiries(turn);
         if let Some((job, blinded)) = self.ready_writes.pop_front() {
@@ -293,12 +326,20 @@ impl Core {
         self.advertise_due(turn);
         if turn.now.uptime >= self.maintenance_at {
             self.maintenance_at = turn.now.uptime + MAINTENANCE_INTERVAL;
+            self.maintain_membership(turn);
             self.maintain_connections(turn);
             self.maintain_digests(turn);
         }
     }
 
-    fn on_local(&mut self, turn: &mut Turn<'_>, ticket: Ticket, request: LocalRequest) {
+    /// Whatever is asked is of `asking` alone: its patients, its pointers, its sources.
+    fn on_local(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ticket: Ticket,
+        asking: OrganizationId,
+        request: LocalRequest,
+    ) {
         const BUSY: &str = "too many requests are under way; try again in a moment";
         let full =
             self.inquiries.len() >= INQUIRIES_MAX || self.outstanding.len() >= OUTSTANDING_MAX;
@@ -306,11 +347,11 @@ impl Core {
             LocalRequest::Locate(_) if full => {
                 turn.answer(ticket, LocalReply::Locate(Err(LocateError::Busy(BUSY))));
             }
-            LocalRequest::Locate(request) => self.start_locate(turn, ticket, request),
+            LocalRequest::Locate(request) => self.start_locate(turn, ticket, asking, request),
             LocalRequest::Read(_) if full => {
                 turn.answer(ticket, LocalReply::Read(Err(ReadError::Busy(BUSY))));
             }
-            LocalRequest::Read(request) => self.start_read(turn, ticket, request),
+            LocalRequest::Read(request) => self.start_read(turn, ticket, asking, request),
             LocalRequest::Write(writes)
                 if self.writes.len() + self.ready_writes.len() >= WRITE_JOBS_MAX
                     || writes.len() > WRITES_PER_REQUEST_MAX =>
@@ -318,17 +359,33 @@ impl Core {
                 let busy = writes.iter().map(|_| Err(WriteError::Busy(BUSY))).collect();
                 turn.answer(ticket, LocalReply::Write(busy));
             }
-            LocalRequest::Write(writes) => self.start_writes(turn, ticket, writes),
-            LocalRequest::Rehearse(puts) => self.rehearse(turn, ticket, puts),
+            LocalRequest::Write(writes) => self.start_writes(turn, ticket, asking, writes),
+            LocalRequest::Rehearse(puts) => self.rehearse(turn, ticket, asking, puts),
             LocalRequest::SourceIds { source, after } => {
-                self.list_source(turn, ticket, &source, after.as_ref());
+                self.list_source(turn, ticket, (asking, &source), after.as_ref());
             }
             LocalRequest::Export { source, after } => {
-                self.export(turn, ticket, source.as_ref(), after.as_ref());
+                self.export(turn, ticket, (asking, source.as_ref()), after.as_ref());
             }
-            LocalRequest::ConfirmRestored => self.confirm_restored(turn, ticket),
+            LocalRequest::ConfirmRestored => self.confirm_restored(turn, ticket, asking),
+            LocalRequest::Invite { life } => self.invite(turn, ticket, asking, life),
+            LocalRequest::Applicants => self.applicants(turn, ticket, asking),
+            LocalRequest::RosterFile => {
+                let file = self.membership.statements.write();
+                turn.answer(ticket, LocalReply::RosterFile(file));
+            }
+            LocalRequest::SubmitStatements(statements) => {
+                let results = self.take_statements(turn, &statements, membership::From::Here);
+                let results = results.into_iter().map(|r| r.map_err(|error| error.to_string()));
+                let failed = statements.iter().map(|_| Err(String::new())).collect();
+                turn.answer_durably(
+                    ticket,
+                    LocalReply::SubmitStatements(results.collect()),
+                    LocalReply::SubmitStatements(failed),
+                );
+            }
             LocalRequest::Status => {
-                let report = self.status(turn.now, turn.store);
+                let report = self.status(&asking, turn.now, turn.store);
                 turn.answer(ticket, LocalReply::Status(Box::new(report)));
             }
         }
@@ -348,6 +405,7 @@ impl Core {
             Plane::Ask => self.on_ask(turn, peer, id, frame),
             Plane::Evaluate => self.on_evaluate(turn, peer, id, frame),
             Plane::Digests => self.on_digests_request(turn, peer, id, frame),
+            Plane::Roster => self.on_roster_request(turn, peer, id, frame),
         }
     }
 
@@ -369,6 +427,13 @@ impl Core {
             Outstanding::Hello { sent } => self.on_hello_answer(turn, peer, sent, result),
             Outstanding::Compare => self.on_versions(turn, peer, result),
             Outstanding::Heads => self.on_heads(turn, peer, result),
+            Outstanding::RosterCompare => self.on_roster_compared(turn, peer, result),
+            Outstanding::RosterBuckets { fetch } => {
+                self.on_roster_hashes(turn, peer, fetch, result);
+            }
+            Outstanding::RosterStatements { fetch, wanted } => {
+                self.on_roster_statements(turn, peer, (fetch, &wanted), result);
+            }
             Outstanding::Blob { hash, offset } => {
                 self.on_piece(turn, peer, hash, offset, result);
             }
@@ -400,6 +465,12 @@ impl Core {
         self.next_number
     }
 
+    /// One of some, by chance.
+    fn any_of<T: Copy>(&mut self, items: &[T]) -> Option<T> {
+        let at = self.rng.next_u64().checked_rem(items.len() as u64)?;
+        items.get(usize::try_from(at).ok()?).copied()
+    }
+
     fn request_id(&mut self) -> RequestId {
         let mut id = [0; 16];
         self.rng.fill_bytes(&mut id);
@@ -410,14 +481,22 @@ impl Core {
         self.me.served.iter().find(|served| served.organization == *organization)
     }
 
-    fn served_by_ods(&self, ods: &OdsCode) -> Option<&Served> {
-        let organization = self.roster.member_by_ods(ods)?.organization;
-        self.served(&organization)
+    /// The organization whose share of the blinding key this node holds, if it holds one.
+    fn evaluating(&self) -> Option<OrganizationId> {
+        self.me.share.as_ref().map(|_| self.me.served[0].organization)
     }
 
-    /// The organization that asks on behalf of this node's clinical systems.
-    fn asking(&self) -> &Served {
-        &self.me.served[0]
+    /// Refuses what an organization that is not admitted cannot do: nobody would answer it.
+    fn check_admitted(&self, asking: &OrganizationId) -> Result<(), NotAdmitted> {
+        if self.roster.is_admitted(asking) {
+            return Ok(());
+        }
+        let (ods, name) = self.label(asking);
+        let standing = match self.roster.member(asking).map(|member| member.standing) {
+            Some(Standing::Suspended) => "is suspended from the network",
+            _ => "is no longer a member of the network",
+        };
+        Err(NotAdmitted { ods, name, standing })
     }
 
     /// Name and ODS code of an organization, for people.

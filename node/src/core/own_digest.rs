@@ -285,6 +285,8 @@ impl Core {
         let organizations: Vec<OrganizationId> = self
             .own
             .values()
+            // A head of one that is not admitted would be held against whoever passes it on.
+            .filter(|own| self.roster.is_admitted(&own.organization))
             .filter(|own| own.wakeup(is_recalling) <= uptime)
             .map(|own| own.organization)
             .collect();
@@ -369,6 +371,8 @@ impl Core {
     pub(super) fn issue_head(&mut self, turn: &mut Turn<'_>, organization: OrganizationId) {
         let now = turn.now;
         let parameters = *self.roster.parameters();
+        let served = self.me.served.iter().find(|served| served.organization == organization);
+        let served = served.expect("own digests are of served organizations");
         let own = self.own.get_mut(&organization).expect("only own heads are issued");
         let advertised = own.filter.as_ref().expect("the caller checked that there is a filter");
         let last = own.head.as_ref().map_or(0, |head| head.version);
@@ -383,12 +387,6 @@ impl Core {
             restored_as_of: own.past.restored_as_of(),
             life: Some(life),
         };
-        let served = self
-            .me
-            .served
-            .iter()
-            .find(|served| served.organization == organization)
-            .expect("own digests are of served organizations");
         let head = sign(body, &served.pointer, &self.roster.network());
         let row = OwnHeadRow {
             head: ByteString::new(head.bytes().to_vec()).expect("a head is within its cap"),

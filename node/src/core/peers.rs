@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use signpost_keys::roster::PeerStanding;
 use signpost_protocol::{
     PublicKey, Timestamp,
     codec::{self, Bounded},
     hello::{HelloAnswer, HelloRequest, Regard, VERSIONS},
+    joining::JoiningAnswer,
     limits,
-    roster::Standing,
 };
 use tracing::{debug, info, warn};
 
@@ -41,6 +42,8 @@ pub(super) struct Peers {
 pub(super) struct Connected {
     /// Its clock minus ours, in milliseconds.
     clock_offset: Option<i64>,
+    /// How it regards this node, once it has said so.
+    regard: Option<Regard>,
     /// Uptime at which something last came from it.
     heard_at: u64,
     /// Fetches of heads from it that are under way.
@@ -95,31 +98,54 @@ impl Peers {
     pub(super) fn is_connected(&self, peer: &PublicKey) -> bool {
         self.connected.contains_key(peer)
     }
+
+    /// How many connected peers have said how they regard this node, and how those do that do not
+    /// regard it as a member.
+    pub(super) fn regards(&self) -> (usize, Vec<Regard>) {
+        let regards: Vec<Regard> = self.connected.values().filter_map(|p| p.regard).collect();
+        (regards.len(), regards.into_iter().filter(|regard| *regard != Regard::Member).collect())
+    }
 }
 
 impl Core {
+    /// Forgets what is known of peers that are not let in any more.
+    pub(super) fn forget_peers(&mut self, is_let_in: impl Fn(&PublicKey) -> bool) {
+        self.peers.unreachable.retain(|peer, _| is_let_in(peer));
+        self.peers.lost.retain(|peer, _| is_let_in(peer));
+    }
+
     pub(super) fn on_connected(&mut self, turn: &mut Turn<'_>, peer: PublicKey) {
-        self.peers.unreachable.remove(&peer);
         self.peers.lost.remove(&peer);
         self.peers.connected.insert(peer, Connected::default());
         self.say_hello(turn, peer);
+        self.compare_roster(turn, peer);
         self.compare_heads(turn, peer);
         self.pump_fetches(turn);
     }
 
     pub(super) fn on_disconnected(&mut self, turn: &Turn<'_>, peer: &PublicKey) {
-        self.peers.connected.remove(peer);
+        let connected = self.peers.connected.remove(peer);
+        self.stop_roster_fetch(turn, peer);
         self.peers.lost.entry(*peer).or_insert(turn.now.unix);
+        // One that does not know this node as a member is not dialled again and again.
+        if connected.and_then(|connected| connected.regard) != Some(Regard::Member) {
+            self.back_off(turn, *peer);
+        }
     }
 
-    pub(super) fn on_dial_failed(&mut self, turn: &Turn<'_>, peer: PublicKey, reason: String) {
+    /// Puts off the next attempt to reach a peer; how often that has failed by now.
+    fn back_off(&mut self, turn: &Turn<'_>, peer: PublicKey) -> u32 {
         let entry =
             self.peers.unreachable.entry(peer).or_insert(Unreachable { failures: 0, retry_at: 0 });
         entry.failures = entry.failures.saturating_add(1);
-        self.peers.lost.entry(peer).or_insert(turn.now.unix);
         let wait = BACK_OFF_MIN.saturating_mul(1 << entry.failures.min(10)).min(BACK_OFF_MAX);
         entry.retry_at = turn.now.uptime + wait;
-        if entry.failures == 1 {
+        entry.failures
+    }
+
+    pub(super) fn on_dial_failed(&mut self, turn: &Turn<'_>, peer: PublicKey, reason: String) {
+        self.peers.lost.entry(peer).or_insert(turn.now.unix);
+        if self.back_off(turn, peer) == 1 {
             info!(
                 ?peer,
                 reason, "a member's node cannot be reached; trying again from time to time"
@@ -131,6 +157,11 @@ impl Core {
     /// say so. One peer's clock against ours decides nothing: it may be the one that is wrong.
     pub(super) fn clock_is_surely_wrong(&self) -> bool {
         self.peers.clock_offsets().len() > 1 && self.clock_is_wrong()
+    }
+
+    /// Whether peers have confirmed this node's clock.
+    pub(super) fn clock_is_confirmed(&self) -> bool {
+        self.peers.clock_offset().is_some() && !self.clock_is_wrong()
     }
 
     /// Whether this node's clock differs from its peers' by more than the network allows.
@@ -146,12 +177,20 @@ impl Core {
         node: &signpost_keys::MemberNode,
         now: Timestamp,
     ) -> Option<PublicKey> {
-        node.transport_keys(now).find(|key| self.peers.is_connected(key)).or_else(|| {
-            let failures = |key: &PublicKey| {
-                self.peers.unreachable.get(key).map_or(0, |unreachable| unreachable.failures)
-            };
-            node.transport_keys(now).min_by_key(failures)
-        })
+        let connected = node.transport_keys(now).find(|key| self.peers.is_connected(key));
+        connected.or_else(|| node.transport_keys(now).min_by_key(|key| self.failures(key)))
+    }
+
+    fn failures(&self, key: &PublicKey) -> u32 {
+        self.peers.unreachable.get(key).map_or(0, |unreachable| unreachable.failures)
+    }
+
+    /// The transport key by which to be connected with one node: one that does not count by this
+    /// clock may do so by others', and whoever holds it tells which clock is wrong.
+    fn connection_to(&self, node: &signpost_keys::MemberNode, now: Timestamp) -> Option<PublicKey> {
+        let let_in = node.transport.iter().filter(|record| self.lets_in(record, now));
+        let any = || let_in.map(|record| record.key).min_by_key(|key| self.failures(key));
+        self.way_to(node, now).or_else(any)
     }
 
     pub(super) fn maintain_connections(&mut self, turn: &mut Turn<'_>) {
@@ -167,7 +206,7 @@ impl Core {
             .roster
             .admitted()
             .flat_map(|member| &member.nodes)
-            .filter_map(|node| Some((self.way_to(node, now.unix)?, ())))
+            .filter_map(|node| Some((self.connection_to(node, now.unix)?, ())))
             .collect();
         let ring = keys.range(own..).chain(keys.range(..own)).map(|(key, ())| *key);
         for key in ring.filter(|key| *key != own) {
@@ -216,6 +255,7 @@ impl Core {
             versions: versions(),
             network: self.roster.network(),
             now: turn.now.unix,
+            joining: None,
         };
         let sent = turn.now.unix;
         let frame = codec::encode(&hello);
@@ -239,26 +279,39 @@ impl Core {
             }
         };
         let now = turn.now.unix;
+        let standing = self.roster.standing_of_peer(&peer, now);
         let regard = if hello.network != self.roster.network() {
             Regard::OtherNetwork
         } else if !hello.versions.iter().any(|version| VERSIONS.contains(version)) {
             Regard::Version
-        } else if !self.roster.organizations_of_peer(&peer, now).is_empty() {
-            if hello.now.distance(now) > self.roster.parameters().clock_skew_max {
-                Regard::Clock
-            } else {
-                Regard::Member
-            }
-        } else if self.is_suspended_peer(&peer) {
-            Regard::Suspended
         } else {
-            Regard::Stranger
+            let skew = self.roster.parameters().clock_skew_max;
+            match standing {
+                // A key that seems expired may be so by the wrong one of two clocks.
+                PeerStanding::Member | PeerStanding::KeyExpired
+                    if hello.now.distance(now) > skew =>
+                {
+                    Regard::Clock
+                }
+                PeerStanding::Member => Regard::Member,
+                PeerStanding::Suspended => Regard::Suspended,
+                PeerStanding::Expelled => Regard::Expelled,
+                PeerStanding::KeyExpired => Regard::KeyExpired,
+                PeerStanding::KeyRevoked => Regard::KeyRevoked,
+                PeerStanding::Unknown => Regard::Stranger,
+            }
         };
-        let known = if regard == Regard::Stranger { ALL_STRANGERS } else { peer };
+        let known = if standing == PeerStanding::Unknown { ALL_STRANGERS } else { peer };
         if regard != Regard::Member && self.complaints.may_log(&known, turn.now.uptime) {
             info!(?peer, ?regard, "told a peer why it is refused");
         }
-        turn.reply(id, &HelloAnswer { regard, versions: versions(), now });
+        match &hello.joining {
+            // Whoever means another network would join it by mistake.
+            Some(joining) if hello.network == self.roster.network() => {
+                self.on_joining(turn, peer, id, regard, joining);
+            }
+            _ => turn.reply(id, &hello_answer(regard, now, None)),
+        }
     }
 
     pub(super) fn on_hello_answer(
@@ -275,9 +328,15 @@ impl Core {
             Err(failure) => return debug!(?peer, %failure, "no answer to hello"),
         };
         match answer {
-            Err(error) => warn!(?peer, %error, "unreadable answer to hello"),
+            Err(error) => {
+                if self.complaints.may_log(&peer, turn.now.uptime) {
+                    warn!(?peer, %error, "unreadable answer to hello");
+                }
+            }
             Ok(HelloAnswer { regard, now, .. }) => {
-                if regard != Regard::Member {
+                if regard == Regard::Member {
+                    self.peers.unreachable.remove(&peer);
+                } else if self.complaints.may_log(&peer, turn.now.uptime) {
                     warn!(?peer, ?regard, "a member's node does not regard this node as a member");
                 }
                 // Half the round trip has passed since the peer read its clock.
@@ -286,18 +345,20 @@ impl Core {
                 if let Some(connected) = self.peers.connected.get_mut(&peer) {
                     connected.clock_offset =
                         Some(offset.clamp(i64::MIN.into(), i64::MAX.into()) as i64);
+                    connected.regard = Some(regard);
                 }
             }
         }
     }
+}
 
-    fn is_suspended_peer(&self, peer: &PublicKey) -> bool {
-        self.roster
-            .members()
-            .filter(|member| member.standing == Standing::Suspended)
-            .flat_map(|member| &member.nodes)
-            .any(|node| node.transport.iter().any(|(key, _, _)| key == peer))
-    }
+/// The answer to a hello.
+pub(super) fn hello_answer(
+    regard: Regard,
+    now: Timestamp,
+    joining: Option<JoiningAnswer>,
+) -> HelloAnswer {
+    HelloAnswer { regard, versions: versions(), now, joining }
 }
 
 fn versions() -> Bounded<u16, { limits::VERSIONS_MAX }> {

@@ -24,6 +24,7 @@ use super::{
     completeness::{Cause, CauseKind, Completeness},
     event::Action,
     local::{Confirmation, LocalReply},
+    own_digest::OwnDigest,
 };
 use crate::{
     network::Verdict,
@@ -109,10 +110,10 @@ impl Core {
         self.recall != Recall::Told
     }
 
-    /// A network of one has nobody to ask.
+    /// A network of one node has nobody to ask.
     pub(super) fn start_recall(&mut self) {
-        let nodes = self.roster.admitted().flat_map(|member| &member.nodes).count();
-        if nodes > 1 {
+        let mut nodes = self.roster.admitted().flat_map(|member| &member.nodes);
+        if nodes.any(|node| node.node != self.me.node) {
             self.recall = Recall::Waiting { heard_less_since: None };
         }
     }
@@ -134,7 +135,9 @@ impl Core {
             .collect();
         let mut knows_less = false;
         let is_new = turn.now.unix.since(self.roster.founded()) < FOUNDING_TIME;
-        for (organization, own) in &self.own {
+        // Of one that is not admitted nobody keeps a head.
+        let own = self.own.iter().filter(|(organization, _)| self.roster.is_admitted(organization));
+        for (organization, own) in own {
             match theirs.get(organization) {
                 Some(version) if own.past.is_lost(*version) => return,
                 Some(version) => knows_less |= *version < own.past.stored,
@@ -215,34 +218,38 @@ impl Core {
         Cause { since: Some(since), ..self.cause(CauseKind::Restored, organization, reason) }
     }
 
-    pub(super) fn confirm_restored(&mut self, turn: &mut Turn<'_>, ticket: Ticket) {
-        let restored = |core: &Self| -> Vec<OrganizationId> {
-            let own = core.own.values().filter(|own| own.past.restored_as_of.is_some());
-            own.map(|own| own.organization).collect()
-        };
-        let organizations = restored(self);
-        // Nor by a wrong clock: peers would ignore the head, and still name the node as restored.
-        let may_issue = |o: &OrganizationId| {
-            self.own[o].may_issue(turn.now.uptime) && !self.clock_is_surely_wrong()
-        };
-        let confirmation = if organizations.is_empty() {
-            Confirmation::Nothing
-        } else if self.is_recalling() || !organizations.iter().all(may_issue) {
-            Confirmation::NotYet
-        } else {
-            for organization in &organizations {
-                let own = self.own.get_mut(organization).expect("listed above");
-                let last = own.head().map_or(0, |head| head.version);
-                own.past.make_good(last);
-                self.issue_head(turn, *organization);
-            }
-            Confirmation::Done
-        };
+    /// Takes an admin's word that the producers of `asking` have sent everything again.
+    pub(super) fn confirm_restored(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ticket: Ticket,
+        asking: OrganizationId,
+    ) {
+        let is_restored = |own: &OwnDigest| own.past.restored_as_of.is_some();
         let mut batch = Batch::new();
-        if confirmation == Confirmation::Done {
+        // Not by a wrong clock: peers would ignore the head, and still name the node as restored.
+        let must_wait = self.recall != Recall::Told || self.clock_is_surely_wrong();
+        let confirmation = match self.own.get_mut(&asking) {
+            Some(own) if is_restored(own) => {
+                if must_wait || !own.may_issue(turn.now.uptime) {
+                    Confirmation::NotYet
+                } else {
+                    let last = own.head().map_or(0, |head| head.version);
+                    own.past.make_good(last);
+                    self.issue_head(turn, asking);
+                    Confirmation::Done
+                }
+            }
+            _ => Confirmation::Nothing,
+        };
+        // The note in the store is of all organizations; what is left of it stands in their heads.
+        let is_noted = |own: &OwnDigest| own.head().is_some_and(|h| h.restored_as_of.is_some());
+        if confirmation == Confirmation::Done
+            && self.own.values().all(|own| !is_restored(own) || is_noted(own))
+        {
             batch.delete(ROLLED_BACK_KEY).expect("one key fits a batch");
         }
-        // After the heads, so that it is told when they are on disk.
+        // After the head, so that it is told when that is on disk.
         let answer = Action::Answer { ticket, reply: LocalReply::ConfirmRestored(confirmation) };
         let (batches, then) = (vec![batch], vec![answer]);
         turn.act(Action::Persist(Persist { batches, then, ..Persist::default() }));

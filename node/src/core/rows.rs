@@ -11,12 +11,15 @@
 //! | `c` organization | number of pointers that are not deleted (u64 BE) |
 //! | `o` organization | [`OwnHeadRow`] |
 //! | `h` organization, node | another node's signed digest head: a cache |
+//! | `t` hash | a statement of the roster |
+//! | `i` code | an invitation, and what was handed in with it |
 //! | `r` | the store lost what came after this instant (u64 BE); see [`ROLLED_BACK_KEY`] |
 
 use minicbor::{Decode, Encode};
 use signpost_keys::{StorageKey, Verified, sealing};
 use signpost_protocol::{
-    KeyEpoch, Locator, NodeId, OrganizationId, PatientIdentifier, Pointer, PointerId, Timestamp,
+    ContentHash, InvitationCode, KeyEpoch, Locator, NodeId, OdsCode, OrganizationId,
+    PatientIdentifier, Pointer, PointerId, Timestamp,
     codec::{self, ByteString},
     limits,
     patient::IdentifierSystem,
@@ -258,6 +261,12 @@ pub fn id_behind(prefix: &[u8], key: &[u8]) -> Result<PointerId, RowError> {
 /// Prefix of all [`PointerRow`]s.
 pub const POINTERS_PREFIX: &[u8] = b"p";
 
+/// Prefix of the [`PointerRow`]s whose ids begin with an ODS code.
+#[must_use]
+pub fn pointers_prefix(ods: &OdsCode) -> Vec<u8> {
+    [POINTERS_PREFIX, ods.as_str().as_bytes(), b"-"].concat()
+}
+
 /// Key of the count of pointers.
 #[must_use]
 pub fn count_key(organization: &OrganizationId) -> Vec<u8> {
@@ -272,6 +281,24 @@ pub fn own_head_key(organization: &OrganizationId) -> Vec<u8> {
 
 /// Prefix of the cached heads of other nodes.
 pub const HEADS_PREFIX: &[u8] = b"h";
+
+/// Prefix of the invitations.
+pub const INVITATIONS_PREFIX: &[u8] = b"i";
+
+/// Key of an invitation.
+#[must_use]
+pub fn invitation_key(code: &InvitationCode) -> Vec<u8> {
+    [INVITATIONS_PREFIX, &code.as_bytes()[..]].concat()
+}
+
+/// Prefix of the statements of the roster.
+pub const STATEMENTS_PREFIX: &[u8] = b"t";
+
+/// Key of a statement of the roster: its name leads to it.
+#[must_use]
+pub fn statement_key(hash: &ContentHash) -> Vec<u8> {
+    [STATEMENTS_PREFIX, &hash.as_bytes()[..]].concat()
+}
 
 /// Key of a cached head.
 #[must_use]

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use signpost_protocol::{PointerId, PointerState};
+use signpost_protocol::{OrganizationId, Pointer, PointerId, PointerState};
 use tracing::error;
 
 use super::{
@@ -25,34 +25,40 @@ use crate::store::Store;
 const UNDURABLE: &str = "what was read is not durable";
 
 impl Core {
-    /// Answers with a page of the ids of a source.
+    /// Answers with a page of the ids of a source of `asking`.
     pub(super) fn list_source(
         &self,
         turn: &mut Turn<'_>,
         ticket: Ticket,
-        source: &Source,
+        (asking, source): (OrganizationId, &Source),
         after: Option<&PointerId>,
     ) {
-        let page = self.source_page(turn.store, source, after);
+        let page = source_page(turn.store, &asking, source, after);
         let otherwise = LocalReply::SourceIds(Err(ListError::Storage(UNDURABLE.to_owned())));
         turn.answer_durably(ticket, LocalReply::SourceIds(page), otherwise);
     }
 
-    /// Answers with a page of own pointers.
+    /// Answers with a page of the pointers of `asking`.
     pub(super) fn export(
         &self,
         turn: &mut Turn<'_>,
         ticket: Ticket,
-        source: Option<&Source>,
+        (asking, source): (OrganizationId, Option<&Source>),
         after: Option<&PointerId>,
     ) {
-        let page = self.export_page(turn.store, source, after);
+        let page = self.export_page(turn.store, &asking, source, after);
         let otherwise = LocalReply::Export(Err(ListError::Storage(UNDURABLE.to_owned())));
         turn.answer_durably(ticket, LocalReply::Export(page), otherwise);
     }
 
     /// Tells what each put would do, in order, each seeing the ones before it.
-    pub(super) fn rehearse(&mut self, turn: &mut Turn<'_>, ticket: Ticket, puts: Vec<Put>) {
+    pub(super) fn rehearse(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ticket: Ticket,
+        asking: OrganizationId,
+        puts: Vec<Put>,
+    ) {
         const TOO_MANY: &str = "too many writes in one request";
         if puts.len() > WRITES_PER_REQUEST_MAX {
             let refused = puts.iter().map(|_| Err(WriteError::Busy(TOO_MANY))).collect();
@@ -60,7 +66,7 @@ impl Core {
         }
         let mut before = BTreeMap::new();
         let results: Vec<_> =
-            puts.into_iter().map(|put| self.rehearsed(turn, put, &mut before)).collect();
+            puts.into_iter().map(|put| self.rehearsed(turn, &asking, put, &mut before)).collect();
         let failed = |_| Err(WriteError::Storage(UNDURABLE.to_owned()));
         let otherwise = LocalReply::Rehearse(results.iter().map(failed).collect());
         turn.answer_durably(ticket, LocalReply::Rehearse(results), otherwise);
@@ -69,10 +75,12 @@ impl Core {
     fn rehearsed(
         &mut self,
         turn: &Turn<'_>,
+        asking: &OrganizationId,
         put: Put,
         before: &mut BTreeMap<PointerId, (Put, u64)>,
     ) -> Result<Written, WriteError> {
-        let id = self.new_id(&put.id, &put.draft)?;
+        self.check_admitted(asking)?;
+        let id = self.new_id(asking, &put.id, &put.draft)?;
         let (version, effect) = if let Some((earlier, version)) = before.get(&id) {
             if earlier.source != put.source {
                 return Err(WriteError::OtherSource { id, owner: earlier.source.clone() });
@@ -101,30 +109,21 @@ impl Core {
         Ok(Written { id, version, issued: turn.now.unix, listed, effect })
     }
 
-    fn source_page(
-        &self,
-        store: &dyn Store,
-        source: &Source,
-        after: Option<&PointerId>,
-    ) -> Result<Page<PointerId>, ListError> {
-        let ids = self.source_ids(store, source, after, IDS_PER_PAGE_MAX).map_err(failed)?;
-        let next = (ids.len() == IDS_PER_PAGE_MAX).then(|| ids.last().cloned()).flatten();
-        Ok(Page { items: ids, next })
-    }
-
     fn export_page(
         &self,
         store: &dyn Store,
+        asking: &OrganizationId,
         source: Option<&Source>,
         after: Option<&PointerId>,
     ) -> Result<Page<ReadPointer>, ListError> {
         let page = EXPORTS_PER_PAGE_MAX;
         let read = || -> Result<_, RowError> {
             let ids = match source {
-                Some(source) => self.source_ids(store, source, after, page)?,
+                Some(source) => source_ids(store, asking, source, after, page)?,
                 None => {
+                    let prefix = rows::pointers_prefix(&self.label(asking).0);
                     let after = after.map(rows::pointer_key);
-                    let rows = store.scan(rows::POINTERS_PREFIX, after.as_deref(), page)?;
+                    let rows = store.scan(&prefix, after.as_deref(), page)?;
                     let ids =
                         rows.iter().map(|(key, _)| rows::id_behind(rows::POINTERS_PREFIX, key));
                     ids.collect::<Result<_, _>>()?
@@ -135,7 +134,8 @@ impl Core {
             for id in &ids {
                 let row = PointerRow::read(store, id)?.ok_or(RowError::Damaged("index"))?;
                 let read = self.opened(id, &row)?;
-                if read.found.pointer.state != PointerState::Tombstone {
+                let Pointer { organization, state, .. } = &read.found.pointer;
+                if organization == asking && *state != PointerState::Tombstone {
                     items.push(read);
                 }
             }
@@ -143,35 +143,32 @@ impl Core {
         };
         read().map_err(failed)
     }
+}
 
-    /// At most `limit` ids of a source, organization by organization.
-    fn source_ids(
-        &self,
-        store: &dyn Store,
-        source: &Source,
-        after: Option<&PointerId>,
-        limit: usize,
-    ) -> Result<Vec<PointerId>, RowError> {
-        let served = &self.me.served;
-        let start = after.and_then(|id| self.served_by_ods(&id.ods_code()));
-        let start = start.and_then(|start| {
-            served.iter().position(|served| served.organization == start.organization)
-        });
-        let mut after = after.filter(|_| start.is_some());
-        let mut ids = Vec::new();
-        for served in served.iter().skip(start.unwrap_or(0)) {
-            let prefix = rows::source_prefix(&served.organization, source);
-            let from = after.take().map(|id| rows::source_key(&served.organization, source, id));
-            let rows = store.scan(&prefix, from.as_deref(), limit - ids.len())?;
-            for (key, _) in rows {
-                ids.push(rows::id_behind(&prefix, &key)?);
-            }
-            if ids.len() == limit {
-                break;
-            }
-        }
-        Ok(ids)
-    }
+fn source_page(
+    store: &dyn Store,
+    asking: &OrganizationId,
+    source: &Source,
+    after: Option<&PointerId>,
+) -> Result<Page<PointerId>, ListError> {
+    let ids = source_ids(store, asking, source, after, IDS_PER_PAGE_MAX).map_err(failed)?;
+    let next = (ids.len() == IDS_PER_PAGE_MAX).then(|| ids.last().cloned()).flatten();
+    Ok(Page { items: ids, next })
+}
+
+/// At most `limit` ids of a source of `asking`. Another organization's source of the same name is
+/// another source.
+fn source_ids(
+    store: &dyn Store,
+    asking: &OrganizationId,
+    source: &Source,
+    after: Option<&PointerId>,
+    limit: usize,
+) -> Result<Vec<PointerId>, RowError> {
+    let prefix = rows::source_prefix(asking, source);
+    let after = after.map(|id| rows::source_key(asking, source, id));
+    let rows = store.scan(&prefix, after.as_deref(), limit)?;
+    rows.iter().map(|(key, _)| rows::id_behind(&prefix, key)).collect()
 }
 
 impl Draft {

@@ -16,7 +16,7 @@ use signpost_protocol::{PublicKey, Timestamp, roster::Parameters};
 use super::{federation::NodeSpec, ports::Ports};
 use crate::{
     digests::SizeClass,
-    setup::{self, Plan, PlannedOrganization},
+    setup::{self, Plan, PlannedNode, PlannedOrganization},
     synthetic::Population,
 };
 
@@ -36,39 +36,42 @@ pub(super) fn found(
 ) -> anyhow::Result<(Vec<NodeSpec>, Vec<String>)> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
     let now = Timestamp(u64::try_from(now.as_millis()).context("the clock is far in the future")?);
-    let organizations: Vec<_> = population
+    let nodes: Vec<_> = population
         .organizations()
         .iter()
         .zip(ports)
-        .map(|(organization, ports)| PlannedOrganization {
-            ods: organization.ods.clone(),
-            name: organization.name.clone(),
+        .map(|(organization, ports)| PlannedNode {
             dir: dir.join(organization.ods.as_str()),
             peer_address: format!("/ip4/127.0.0.1/tcp/{}", ports.peer),
             api_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, ports.api)),
+            organizations: vec![PlannedOrganization::new(
+                organization.ods.clone(),
+                organization.name.clone(),
+            )],
         })
         .collect();
     let class = SizeClass::for_locators(u64::from(population.len()) * DIGEST_GROWTH);
     let plan = Plan {
         network_name: "Signpost demonstration".to_owned(),
         parameters: Parameters::STANDARD,
-        organizations,
+        nodes,
         class_max: class.unwrap_or(SizeClass::LARGEST).number(),
         // The passphrase lies beside its keystore here, so a dearer guess would protect nothing.
         cost: Cost::weak_for_tests(),
     };
     let founded = setup::found(&plan, now, &mut UnwrapErr(SysRng))?;
-    let specs = plan.organizations.into_iter().map(|organization| {
-        let identity = setup::open(&organization.dir)?;
+    let specs = plan.nodes.into_iter().map(|node| {
+        let mut identity = setup::open(&node.dir)?;
+        let served = identity.served.pop().context("a node serves its organization")?;
         let peer = peer_id(&identity.transport.public())
             .context("a transport key is no point of the curve")?;
         Ok(NodeSpec {
-            ods: organization.ods.as_str().to_owned(),
-            name: organization.name,
-            dir: organization.dir,
-            api: format!("http://{}", organization.api_listen),
-            token: identity.api_token,
-            peer: format!("{}/p2p/{peer}", organization.peer_address),
+            ods: served.ods.to_string(),
+            name: served.name,
+            dir: node.dir,
+            api: format!("http://{}", node.api_listen),
+            token: served.api_token,
+            peer: format!("{}/p2p/{peer}", node.peer_address),
         })
     });
     Ok((specs.collect::<anyhow::Result<_>>()?, founded.warnings))

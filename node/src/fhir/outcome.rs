@@ -157,6 +157,7 @@ fn cause_issue(cause: &Cause) -> Issue {
         | CauseKind::DigestStale
         | CauseKind::DigestMissing
         | CauseKind::Restored
+        | CauseKind::RosterStale
         | CauseKind::ClockWrong => IssueCode::Incomplete,
     };
     let mut issue = Issue::new(Severity::Warning, code, &sentence).coded(

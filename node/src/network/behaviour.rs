@@ -38,8 +38,8 @@ const ESTABLISHED_PER_PEER_MAX: u32 = 4;
 const HELLO_STREAMS_MAX: usize = 4;
 /// Bytes of the SHA-256 that names a gossip message: 160 bits are beyond collisions.
 const MESSAGE_ID_BYTES: usize = 20;
-/// Gossip messages waiting for one peer's connection: 16 MiB at the worst. A peer so slow gets
-/// the heads on its next catch-up.
+/// Gossip messages waiting for one peer's connection: 4 MiB at the worst. A peer so slow gets
+/// the statements on its next catch-up.
 const GOSSIP_QUEUE_MAX: usize = 256;
 /// Subscriptions in one gossip message; there is one topic to join and leave.
 const SUBSCRIPTIONS_PER_MESSAGE_MAX: usize = 4;
@@ -60,6 +60,7 @@ pub(super) struct MemberBehaviour {
     ask: Exchange,
     evaluate: Exchange,
     digests: Exchange,
+    roster: Exchange,
     pub(super) gossip: Gossip,
 }
 
@@ -85,6 +86,7 @@ impl NodeBehaviour {
             ask: exchange(Plane::Ask),
             evaluate: exchange(Plane::Evaluate),
             digests: exchange(Plane::Digests),
+            roster: exchange(Plane::Roster),
             gossip: gossip(keypair.clone(), network)?,
         };
         let limits = ConnectionLimits::default()
@@ -106,6 +108,7 @@ impl NodeBehaviour {
             Plane::Ask => &mut self.gate.inner_mut().ask,
             Plane::Evaluate => &mut self.gate.inner_mut().evaluate,
             Plane::Digests => &mut self.gate.inner_mut().digests,
+            Plane::Roster => &mut self.gate.inner_mut().roster,
         }
     }
 }
@@ -123,7 +126,7 @@ fn exchange(
 ) -> Exchange {
     let streams_max = match plane {
         Plane::Hello => HELLO_STREAMS_MAX,
-        Plane::Ask | Plane::Evaluate | Plane::Digests => STREAMS_PER_CONNECTION_MAX,
+        Plane::Ask | Plane::Evaluate | Plane::Digests | Plane::Roster => STREAMS_PER_CONNECTION_MAX,
     };
     let config = request_response::Config::default()
         .with_request_timeout(request_timeout.unwrap_or_else(|| plane.timeout()))
@@ -156,7 +159,7 @@ fn gossip(keypair: Keypair, network: &NetworkId) -> Result<Gossip, String> {
     Ok(gossip)
 }
 
-/// Names a message by its signer and content, so that the same head published again within
+/// Names a message by its signer and content, so that the same statement published again within
 /// [`GOSSIP_SEEN`] is the same message, whatever sequence number it got.
 fn message_id(message: &gossipsub::Message) -> MessageId {
     let mut hash = Sha256::new();

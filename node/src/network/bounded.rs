@@ -66,6 +66,16 @@ impl<K: Copy + Eq + Hash, V> Bounded<K, V> {
         Some((peer, value))
     }
 
+    /// Removes the entries that `matches` says, of whichever peer.
+    pub(super) fn remove_where(
+        &mut self,
+        matches: impl Fn(&PeerId, &V) -> bool,
+    ) -> Vec<(PeerId, V)> {
+        let matching = self.entries.iter().filter(|(_, (peer, value))| matches(peer, value));
+        let keys: Vec<K> = matching.map(|(key, _)| *key).collect();
+        keys.iter().filter_map(|key| self.remove(key)).collect()
+    }
+
     /// The key of the entry that `matches`; the table is small enough to look at each.
     pub(super) fn find(&self, matches: impl Fn(&V) -> bool) -> Option<K> {
         self.entries.iter().find(|(_, (_, value))| matches(value)).map(|(key, _)| *key)
@@ -94,6 +104,21 @@ mod tests {
         assert_eq!(table.remove(&0), None);
         assert_eq!(table.check(&a), Ok(()));
         assert_eq!(table.check(&c), Ok(()));
+    }
+
+    #[test]
+    fn entries_of_one_peer_go_and_others_stay() {
+        let (a, b) = (PeerId::random(), PeerId::random());
+        let mut table = Bounded::new(2, 4);
+        for (peer, key) in [(a, 1), (a, 2), (b, 3)] {
+            table.insert(peer, key, key);
+        }
+        let mut gone = table.remove_where(|peer, _| *peer == a);
+        gone.sort_by_key(|(_, key)| *key);
+        assert_eq!(gone, [(a, 1), (a, 2)]);
+        assert_eq!(table.check(&a), Ok(()));
+        assert_eq!(table.remove_where(|peer, key| *peer == b && *key == 2), []);
+        assert_eq!(table.remove(&3), Some((b, 3)));
     }
 
     #[test]

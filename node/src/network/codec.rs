@@ -16,7 +16,7 @@ use super::{
 pub enum Traffic {
     /// A request or a reply.
     Exchange(Plane),
-    /// A published or received head.
+    /// A published or received statement.
     Gossip,
 }
 

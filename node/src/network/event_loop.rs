@@ -5,7 +5,7 @@
 //! never waits for room among the events. What finds none is kept in an outbox, and when the
 //! outbox is full the swarm is left alone: streams stop being read and the peers' own windows push
 //! back. Commands are still taken, so that the core always gets to its next event. A command
-//! yields at most one event at once, and commands wait too when the outbox reaches its hard bound,
+//! yields at most one event at once (new members: one for each request that ends), and commands wait too when the outbox reaches its hard bound,
 //! which a core that reads an event between any [`OUTBOX_OF_COMMANDS_MAX`] commands never sees.
 //! What waits in the outbox is bounded by kind as well: requests and gossip for each peer, so that
 //! none can fill it, responses by the requests under way; comings and goings by the outbox.
@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use futures::StreamExt as _;
 use libp2p::{
-    PeerId, Swarm,
+    Multiaddr, PeerId, Swarm,
     gossipsub::{self, IdentTopic, MessageAcceptance, MessageId, PublishError},
     request_response::{self, InboundRequestId, OutboundRequestId, ResponseChannel},
     swarm::{
@@ -52,11 +52,11 @@ const INBOUND_MAX: usize = 1_024;
 const OUTBOUND_PER_PEER_MAX: usize = 96;
 /// Requests of ours under way to all peers.
 const OUTBOUND_MAX: usize = 2_048;
-/// Gossip messages that wait for the core's judgement, at 4 KiB each at the worst.
+/// Gossip messages that wait for the core's judgement, at 16 KiB each at the worst.
 const JUDGEMENTS_MAX: usize = 256;
 /// Gossip messages of one peer that wait for the core: a second's worth of all that England's nodes
-/// send. A peer that passes on more gets the rest ignored; heads that are missed are found when heads
-/// are compared.
+/// send. A peer that passes on more gets the rest ignored; what is missed is found when heads and
+/// rosters are compared.
 const GOSSIP_PER_PEER_MAX: usize = 32;
 /// How long connections get to close in good order.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
@@ -165,7 +165,17 @@ impl EventLoop {
             }
             Some((peer?, member.addresses))
         });
-        self.swarm.behaviour_mut().gate.set_members(members);
+        let gate = &mut self.swarm.behaviour_mut().gate;
+        gate.set_members(members);
+        // A connection takes its time to close, and a peer that does not read can prolong that.
+        self.inbound
+            .remove_where(|peer, inbound| inbound.plane != Plane::Hello && !gate.is_member(peer));
+        for (peer, token) in self.outbound.remove_where(|peer, _| !gate.is_member(peer)) {
+            if let Some(peer) = public_key_of(&peer) {
+                let result = Err(RequestFailure::Closed);
+                self.outbox.push(NetworkEvent::Response { token, peer, result });
+            }
+        }
     }
 
     fn is_member(&self, peer: &PeerId) -> bool {
@@ -182,6 +192,11 @@ impl EventLoop {
                 if let Some(peer) = peer_id_of(&peer) {
                     // An error means that there is no connection to close.
                     let _ = self.swarm.disconnect_peer_id(peer);
+                }
+            }
+            NetworkCommand::DialBack { token, peer, address } => {
+                if let Err(reason) = self.dial_back(token, peer, address) {
+                    self.tell(NetworkEvent::DialBack { token, result: Err(reason.to_owned()) });
                 }
             }
             NetworkCommand::Request { token, peer, plane, frame } => {
@@ -229,6 +244,30 @@ impl EventLoop {
         }
     }
 
+    /// Tries an address from outside; the gate tells the outcome.
+    ///
+    /// # Errors
+    /// When nothing was tried.
+    fn dial_back(
+        &mut self,
+        token: u64,
+        key: PublicKey,
+        address: Multiaddr,
+    ) -> Result<(), &'static str> {
+        let peer = peer_id_of(&key).ok_or("the key is no Ed25519 key")?;
+        let options = DialOpts::peer_id(peer)
+            .condition(PeerCondition::Always)
+            .addresses(vec![address])
+            .allocate_new_port()
+            .build();
+        if !self.swarm.behaviour_mut().gate.begin_dial_back(options.connection_id(), token) {
+            return Err("too many dial-backs are under way; try again in some seconds");
+        }
+        // The gate is told of every failure, of one at once too.
+        let _ = self.swarm.dial(options);
+        Ok(())
+    }
+
     fn request(
         &mut self,
         token: u64,
@@ -268,17 +307,17 @@ impl EventLoop {
     fn publish(&mut self, frame: Vec<u8>) {
         let bytes = frame.len();
         if bytes > GOSSIP_FRAME_BYTES_MAX {
-            error!(bytes, "a head is too long for gossip and is dropped");
+            error!(bytes, "a statement is too long for gossip and is dropped");
             return;
         }
         self.seen(Direction::Out, None, &frame);
         let topic = self.topic.hash();
         match self.swarm.behaviour_mut().gate.inner_mut().gossip.publish(topic, frame) {
-            Ok(_) => trace!(bytes, "head published"),
+            Ok(_) => trace!(bytes, "statement published"),
             Err(error @ (PublishError::NoPeersSubscribedToTopic | PublishError::Duplicate)) => {
-                debug!(bytes, %error, "head not published");
+                debug!(bytes, %error, "statement not published");
             }
-            Err(error) => warn!(bytes, %error, "head not published"),
+            Err(error) => warn!(bytes, %error, "statement not published"),
         }
     }
 
@@ -343,6 +382,9 @@ impl EventLoop {
             GateEvent::Inner(MemberBehaviourEvent::Digests(event)) => {
                 self.on_exchange_event(Plane::Digests, event);
             }
+            GateEvent::Inner(MemberBehaviourEvent::Roster(event)) => {
+                self.on_exchange_event(Plane::Roster, event);
+            }
             GateEvent::Inner(MemberBehaviourEvent::Gossip(event)) => self.on_gossip_event(event),
             GateEvent::Joined { peer, member, outbound } => {
                 if let Some(peer) = public_key_of(&peer) {
@@ -353,6 +395,10 @@ impl EventLoop {
                 if let Some(peer) = public_key_of(&peer) {
                     self.tell(NetworkEvent::Disconnected { peer, member });
                 }
+            }
+            GateEvent::DialedBack((token, result)) => {
+                debug!(token, ?result, "dialled back");
+                self.tell(NetworkEvent::DialBack { token, result });
             }
             GateEvent::DialFailed { peer, reason } => {
                 if let Some(peer) = public_key_of(&peer) {
@@ -407,7 +453,7 @@ impl EventLoop {
         let allowed = match plane {
             Plane::Hello => self.swarm.behaviour_mut().gate.allow_hello(connection),
             // A member may have been removed while its request was on the way.
-            Plane::Ask | Plane::Evaluate | Plane::Digests => self.is_member(&peer),
+            Plane::Ask | Plane::Evaluate | Plane::Digests | Plane::Roster => self.is_member(&peer),
         };
         if !allowed {
             debug!(peer = ?key, plane = plane.name(), "request of a stranger refused");
@@ -461,7 +507,7 @@ impl EventLoop {
                 self.report(&oldest, Verdict::Ignore);
             }
         }
-        trace!(?from, ?via, bytes = message.data.len(), "head received");
+        trace!(?from, ?via, bytes = message.data.len(), "statement received");
         let id = GossipId(self.next_gossip);
         self.next_gossip += 1;
         self.judgements.insert(id, judgement);

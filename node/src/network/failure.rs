@@ -140,6 +140,52 @@ pub(super) fn dial_reason(error: &DialError) -> String {
     }
 }
 
+/// Why a dial-back did not reach its peer, in one sentence for the admin who is to open a port. Says
+/// nothing of addresses: the admin gave the only one.
+pub(super) fn dial_back_reason(error: &DialError) -> String {
+    let reason = match error {
+        DialError::WrongPeerId { .. } => "another key answered",
+        DialError::LocalPeerId { .. } | DialError::NoAddresses => {
+            "that is an address of the node that was asked"
+        }
+        DialError::Denied { .. } => "the node that was asked has too many connections; try again",
+        DialError::Aborted | DialError::DialPeerConditionFalse(_) => "the attempt was given up",
+        DialError::Transport(attempts) => match attempts.first() {
+            Some((_, TransportError::Other(error))) => return connect_reason(error),
+            Some((_, TransportError::MultiaddrNotSupported(_))) | None => {
+                "only addresses such as /ip4/192.0.2.1/tcp/4001 can be reached"
+            }
+        },
+    };
+    reason.to_owned()
+}
+
+fn connect_reason(error: &io::Error) -> String {
+    let text = innermost(error);
+    let reason = match system_error(&text) {
+        Some(io::ErrorKind::ConnectionRefused) => {
+            "connection refused: nothing listens there, or a firewall says no"
+        }
+        Some(io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) => {
+            "no route leads there"
+        }
+        // Not the system's: the handshake failed.
+        Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) | None => {
+            "connected, but what listens there is no Signpost node"
+        }
+        Some(_) => return text,
+    };
+    reason.to_owned()
+}
+
+/// The kind of an error of the operating system, read from its text: the layers of the transport hide
+/// the error itself.
+fn system_error(text: &str) -> Option<io::ErrorKind> {
+    let (_, code) = text.rsplit_once("(os error ")?;
+    let code = code.strip_suffix(')')?.parse().ok()?;
+    Some(io::Error::from_raw_os_error(code).kind())
+}
+
 /// The text of the cause at the bottom of an error's chain.
 fn innermost(error: &(dyn Error + 'static)) -> String {
     let mut error = error;
@@ -166,6 +212,19 @@ mod tests {
         assert_eq!(too_long.to_string(), "the reply of 9 bytes exceeds the 8 bytes allowed");
         let truncated = from_stream(FrameError::Truncated { expected: 9, received: 8 });
         assert!(matches!(truncated, RequestFailure::Malformed(_)));
+    }
+
+    #[test]
+    fn an_error_of_the_system_is_told_from_others_by_its_text() {
+        for kind in [io::ErrorKind::ConnectionRefused, io::ErrorKind::ConnectionReset] {
+            let codes = 1..200;
+            let found = codes.map(io::Error::from_raw_os_error).find(|error| error.kind() == kind);
+            assert_eq!(system_error(&found.expect("a code").to_string()), Some(kind));
+        }
+        for text in ["", "Timeout has been reached", "(os error )", "(os error x)", "os error 111"]
+        {
+            assert_eq!(system_error(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! stranger's gets a handler that speaks nothing, and the wrapped behaviours never hear of that
 //! connection. So a stranger's stream negotiation finds no protocol of ours, and it takes part in
 //! no gossip. A connection keeps the class it was made with: when membership changes, connections
-//! of the wrong class are closed and the peer comes back through the gate.
+//! of the wrong class are closed and the peer comes back through the gate. To dial, a peer must be a
+//! member; the one exception, which exchanges nothing, is in `dial_back`.
 //!
 //! The gate also owns the members' addresses. Behaviours of libp2p remember the addresses of 100
 //! peers at most, and a network has more members: every dial asks here instead.
@@ -12,7 +13,6 @@
 use std::{
     collections::{HashMap, VecDeque},
     convert::Infallible,
-    pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
@@ -28,18 +28,26 @@ use libp2p::{
         dummy,
     },
 };
-use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{doorstep::Doorstep, failure::dial_reason, peers::public_key_of};
+use super::{
+    deadlines::Deadlines,
+    dial_back::{self, DialBacks},
+    doorstep::Doorstep,
+    failure::dial_reason,
+    peers::public_key_of,
+};
 
 /// Connections of strangers at one time. Enough for a rush of applicants; a flood of strangers
 /// fills these and leaves the members' connections alone.
 pub(super) const STRANGER_CONNECTIONS_MAX: usize = 64;
-/// How long a stranger's connection lasts, from its establishment: a hello takes two round trips.
-/// Whole life rather than idle time, so that nobody can hold one by trickling.
-pub(super) const STRANGER_CONNECTION_LIFETIME: Duration = Duration::from_secs(10);
-/// Hello requests on one connection of a stranger: the question, the application, two retries.
-pub(super) const STRANGER_HELLOS_MAX: u32 = 4;
+/// How long a stranger's connection lasts, from its establishment: three dial-backs of 3 seconds each
+/// at the worst, and five other exchanges over a slow line. Whole life rather than idle time, so
+/// that nobody can hold one by trickling: a flood that takes all places lets go of them in that time.
+pub(super) const STRANGER_CONNECTION_LIFETIME: Duration = Duration::from_secs(20);
+/// Hello requests on one connection of a stranger: why it is refused, the inception, the keys, three
+/// dial-backs (an address inside, one outside, one corrected), the progress, one retry. Who needs more
+/// connects again.
+pub(super) const STRANGER_HELLOS_MAX: u32 = 8;
 /// Addresses kept for one member: two networks, two families, and as many spares.
 pub(super) const ADDRESSES_PER_MEMBER_MAX: usize = 8;
 
@@ -54,6 +62,8 @@ enum GateError {
     TooManyStrangers,
     #[error("too many handshakes with this address are under way")]
     TooManyHandshakes,
+    #[error("the dial-back has shown what it was to show")]
+    DialedBack,
 }
 
 /// What the gate reports: the members' events, and who came and went.
@@ -67,6 +77,8 @@ pub(super) enum GateEvent<E> {
     Left { peer: PeerId, member: bool },
     /// An attempt to reach a peer failed.
     DialFailed { peer: PeerId, reason: String },
+    /// A dial-back has an outcome.
+    DialedBack(dial_back::Outcome),
 }
 
 struct Stranger {
@@ -84,9 +96,9 @@ pub(super) struct Gate<B: NetworkBehaviour> {
     /// Connections that the wrapped behaviours know, by peer; at most the limit per peer each.
     admitted: HashMap<PeerId, Vec<ConnectionId>>,
     strangers: HashMap<ConnectionId, Stranger>,
-    /// When strangers' connections end, soonest first: all last equally long.
-    expiries: VecDeque<(Instant, ConnectionId)>,
-    timer: Option<Pin<Box<Sleep>>>,
+    /// When strangers' connections end.
+    expiries: Deadlines,
+    dial_backs: DialBacks,
     /// The last failure to reach each member, until it is reached.
     dial_failures: HashMap<PeerId, String>,
     pending: VecDeque<ToSwarm<GateEvent<B::ToSwarm>, THandlerInEvent<Self>>>,
@@ -101,8 +113,8 @@ impl<B: NetworkBehaviour> Gate<B> {
             doorstep: Doorstep::default(),
             admitted: HashMap::new(),
             strangers: HashMap::new(),
-            expiries: VecDeque::new(),
-            timer: None,
+            expiries: Deadlines::new(STRANGER_CONNECTION_LIFETIME),
+            dial_backs: DialBacks::new(),
             dial_failures: HashMap::new(),
             pending: VecDeque::new(),
         }
@@ -153,6 +165,12 @@ impl<B: NetworkBehaviour> Gate<B> {
         }
     }
 
+    /// Lets the attempt through that is about to be made under `id`, whoever it goes to; `false` when
+    /// too many such are under way. [`GateEvent::DialedBack`] follows once.
+    pub(super) fn begin_dial_back(&mut self, id: ConnectionId, token: u64) -> bool {
+        self.dial_backs.begin(id, token)
+    }
+
     /// Counts a hello on a connection. `false` when it is a stranger's and its last was before;
     /// the connection is closed then.
     pub(super) fn allow_hello(&mut self, id: ConnectionId) -> bool {
@@ -186,7 +204,7 @@ impl<B: NetworkBehaviour> Gate<B> {
     /// Forgets a connection: the number of the peer's members' connections left, if it was one.
     fn forget(&mut self, peer: &PeerId, id: ConnectionId) -> Option<usize> {
         if self.strangers.remove(&id).is_some() {
-            self.expiries.retain(|(_, other)| *other != id);
+            self.expiries.remove(id);
             return None;
         }
         let connections = self.admitted.get_mut(peer)?;
@@ -218,7 +236,7 @@ impl<B: NetworkBehaviour> Gate<B> {
                 ..event
             }));
         } else if self.strangers.contains_key(&id) {
-            self.expiries.push_back((Instant::now() + STRANGER_CONNECTION_LIFETIME, id));
+            self.expiries.add(id);
             if !self.is_stranger_connected(&peer, id) {
                 self.report(GateEvent::Joined { peer, member: false, outbound });
             }
@@ -253,20 +271,15 @@ impl<B: NetworkBehaviour> Gate<B> {
         self.report(GateEvent::DialFailed { peer, reason });
     }
 
-    /// Closes the strangers' connections whose time is up.
-    fn poll_expiries(&mut self, cx: &mut Context<'_>) {
-        while let Some((deadline, id)) = self.expiries.front().copied() {
-            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-            if timer.deadline() != deadline {
-                timer.as_mut().reset(deadline);
-            }
-            if timer.as_mut().poll(cx).is_pending() {
-                return;
-            }
-            self.expiries.pop_front();
+    /// Closes the strangers' connections whose time is up, and gives up dial-backs.
+    fn poll_deadlines(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(id) = self.expiries.poll_next(cx) {
             if let Some(stranger) = self.strangers.get(&id) {
                 self.close(stranger.peer, id);
             }
+        }
+        while let Poll::Ready(outcome) = self.dial_backs.poll_timeout(cx) {
+            self.report(GateEvent::DialedBack(outcome));
         }
     }
 
@@ -338,6 +351,10 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gate<B> {
         addresses: &[Multiaddr],
         role: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        if self.dial_backs.contains(id) {
+            // The attempt brings its only address along.
+            return Ok(Vec::new());
+        }
         let known = peer
             .and_then(|peer| self.members.get(&peer))
             .ok_or_else(|| ConnectionDenied::new(GateError::NotAMember))?
@@ -355,6 +372,9 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gate<B> {
         role: Endpoint,
         port_use: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
+        if self.dial_backs.prove(id) {
+            return Err(ConnectionDenied::new(GateError::DialedBack));
+        }
         if !self.is_member(&peer) {
             // It was one when the dial began.
             return Err(ConnectionDenied::new(GateError::NotAMember));
@@ -375,6 +395,12 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gate<B> {
             FromSwarm::AddressChange(change) => {
                 if self.is_admitted(&change.peer_id, change.connection_id) {
                     self.inner.on_swarm_event(event);
+                }
+            }
+            FromSwarm::DialFailure(failure) if self.dial_backs.contains(failure.connection_id) => {
+                let outcome = self.dial_backs.end(failure.connection_id, failure.error);
+                if let Some(outcome) = outcome {
+                    self.report(GateEvent::DialedBack(outcome));
                 }
             }
             FromSwarm::DialFailure(failure) => {
@@ -416,7 +442,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gate<B> {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-        self.poll_expiries(cx);
+        self.poll_deadlines(cx);
         loop {
             if let Some(event) = self.pending.pop_front() {
                 return Poll::Ready(event);

@@ -33,8 +33,10 @@ pub enum Verdict {
 /// What the core asks of the network.
 #[derive(Clone, PartialEq, Eq)]
 pub enum NetworkCommand {
-    /// Replaces the members. Connections of removed members are closed, and those of strangers
-    /// that became members too: they come back as members.
+    /// Replaces the members. Connections of removed members are closed, their requests end without
+    /// an answer and those to them fail with [`RequestFailure::Closed`]. Connections of strangers
+    /// that became members are closed too: they come back as members. Those of other members stay,
+    /// and new addresses are used when they are dialled next.
     SetMembers(Vec<Member>),
     /// Connects to a member; ends in [`NetworkEvent::Connected`] or [`NetworkEvent::DialFailed`].
     /// Nothing is reported when the connection stands already.
@@ -65,8 +67,9 @@ pub enum NetworkCommand {
         /// Of the request.
         id: InboundId,
     },
-    /// Publishes a head to the members: at most [`GOSSIP_FRAME_BYTES_MAX`] bytes. Nobody being
-    /// connected is no error: they catch up when they connect.
+    /// Publishes a statement to the members, a digest head or one of the roster: at most
+    /// [`GOSSIP_FRAME_BYTES_MAX`] bytes. Nobody being connected is no error: they catch up when
+    /// they connect.
     Publish(Vec<u8>),
     /// Says what to do with a gossip message that arrived. Due within seconds, or it is too old
     /// to pass on.
@@ -75,6 +78,20 @@ pub enum NetworkCommand {
         id: GossipId,
         /// What to do.
         verdict: Verdict,
+    },
+    /// Tries whether a peer, member or not, can be reached at one address. The handshake proves its
+    /// key; nothing is exchanged, and the connection closes at once. Exactly one
+    /// [`NetworkEvent::DialBack`] with the same token follows, within some 3 seconds.
+    ///
+    /// To be given only for those who may ask for it: with it, others make this node connect to an
+    /// address of their choice, and learn what happened.
+    DialBack {
+        /// Chosen by the core.
+        token: u64,
+        /// The key that is to answer.
+        peer: PublicKey,
+        /// Where: a multiaddr without peer id.
+        address: Multiaddr,
     },
     /// Closes all connections and ends the task; see [`NetworkHandle::shutdown`](super::NetworkHandle::shutdown).
     Shutdown,
@@ -139,7 +156,15 @@ pub enum NetworkEvent {
         /// The reply, or why there is none.
         result: Result<Vec<u8>, RequestFailure>,
     },
-    /// A head arrived by gossip. It waits for [`NetworkCommand::Judge`] before it is passed on.
+    /// The outcome of [`NetworkCommand::DialBack`].
+    DialBack {
+        /// As given.
+        token: u64,
+        /// Whether the key answered there; if not, why, in one sentence of less than 160 bytes as a
+        /// rule: what the operating system says may be longer.
+        result: Result<(), String>,
+    },
+    /// A statement arrived by gossip. It waits for [`NetworkCommand::Judge`] before it is passed on.
     Gossip {
         /// To judge it with.
         id: GossipId,
@@ -147,7 +172,7 @@ pub enum NetworkEvent {
         from: PublicKey,
         /// The member that passed it on.
         via: PublicKey,
-        /// The head.
+        /// The statement.
         frame: Vec<u8>,
     },
 }
@@ -188,6 +213,12 @@ impl fmt::Debug for NetworkCommand {
             Self::Judge { id, verdict } => {
                 f.debug_struct("Judge").field("id", id).field("verdict", verdict).finish()
             }
+            Self::DialBack { token, peer, address } => f
+                .debug_struct("DialBack")
+                .field("token", token)
+                .field("peer", peer)
+                .field("address", address)
+                .finish(),
             Self::Shutdown => f.write_str("Shutdown"),
         }
     }
@@ -229,6 +260,9 @@ impl fmt::Debug for NetworkEvent {
                 .field("peer", peer)
                 .field("result", &result.as_deref().map(Bytes::of))
                 .finish(),
+            Self::DialBack { token, result } => {
+                f.debug_struct("DialBack").field("token", token).field("result", result).finish()
+            }
             Self::Gossip { id, from, via, frame } => f
                 .debug_struct("Gossip")
                 .field("id", id)

@@ -13,6 +13,8 @@
 mod behaviour;
 mod bounded;
 mod codec;
+mod deadlines;
+mod dial_back;
 mod doorstep;
 mod event_loop;
 mod failure;
@@ -39,6 +41,7 @@ pub use self::{
     codec::{Direction, FrameSeen, FrameTap, Traffic},
     failure::{NetworkError, RequestFailure},
     messages::{GossipId, InboundId, NetworkCommand, NetworkEvent, Verdict},
+    peers::{PeerAddressError, members_at, peer_address},
     plane::Plane,
     transport::Transport,
 };
@@ -69,7 +72,8 @@ pub struct NetworkConfig {
     /// Where to listen; port 0 lets the system choose.
     pub listen: Vec<Multiaddr>,
     /// The members so far; [`NetworkCommand::SetMembers`] replaces them. This node itself is
-    /// left out if present.
+    /// left out if present. A node that is still to join lists those that its invitation names
+    /// ([`members_at`]): to them it is a stranger, with whom they exchange hellos.
     pub members: Vec<Member>,
     /// Sees every frame, for tests and diagnosis.
     pub tap: Option<FrameTap>,

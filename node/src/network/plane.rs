@@ -1,4 +1,4 @@
-//! The four exchanges between nodes, each its own protocol with its own bounds.
+//! The five exchanges between nodes, each its own protocol with its own bounds.
 //!
 //! One protocol an exchange lets a peer be offered some and not others, and lets every cap be
 //! checked before a frame is read: the shell needs no look inside a frame to bound it.
@@ -13,7 +13,7 @@ use signpost_protocol::{NetworkId, limits};
 const NETWORK_BYTES_IN_NAME: usize = 8;
 
 /// What gossip may send in one piece, in bytes: a frame with its envelope (signature, source,
-/// topic). Gossip carries heads, never bulk.
+/// topic). Gossip carries single statements, heads of digests and of the roster, never bulk.
 pub(super) const GOSSIP_TRANSMIT_BYTES_MAX: usize = limits::GOSSIP_FRAME_BYTES_MAX + 1024;
 
 /// A kind of request and reply between two nodes.
@@ -25,13 +25,16 @@ pub enum Plane {
     Ask,
     /// Blinded elements to an evaluator, and its evaluation.
     Evaluate,
-    /// Roster statements, filters and change lists, fetched by content hash.
+    /// Heads, filters and change lists.
     Digests,
+    /// Roster statements, compared and fetched by their hashes.
+    Roster,
 }
 
 impl Plane {
     /// Every plane.
-    pub const ALL: [Self; 4] = [Self::Hello, Self::Ask, Self::Evaluate, Self::Digests];
+    pub const ALL: [Self; 5] =
+        [Self::Hello, Self::Ask, Self::Evaluate, Self::Digests, Self::Roster];
 
     /// The plane's name in protocol names and logs.
     #[must_use]
@@ -41,6 +44,7 @@ impl Plane {
             Self::Ask => "ask",
             Self::Evaluate => "evaluate",
             Self::Digests => "digests",
+            Self::Roster => "roster",
         }
     }
 
@@ -52,6 +56,7 @@ impl Plane {
             Self::Ask => limits::ASK_FRAME_BYTES_MAX,
             Self::Evaluate => limits::EVALUATE_FRAME_BYTES_MAX,
             Self::Digests => limits::DIGESTS_REQUEST_FRAME_BYTES_MAX,
+            Self::Roster => limits::ROSTER_REQUEST_FRAME_BYTES_MAX,
         }
     }
 
@@ -63,6 +68,7 @@ impl Plane {
             Self::Ask => limits::ANSWER_FRAME_BYTES_MAX,
             Self::Evaluate => limits::EVALUATE_FRAME_BYTES_MAX,
             Self::Digests => limits::DIGESTS_ANSWER_FRAME_BYTES_MAX,
+            Self::Roster => limits::ROSTER_ANSWER_FRAME_BYTES_MAX,
         }
     }
 
@@ -74,7 +80,7 @@ impl Plane {
             Self::Hello => Duration::from_secs(5),
             Self::Ask | Self::Evaluate => Duration::from_secs(10),
             // 2 MiB over a line of 1 Mbit/s takes 17 s.
-            Self::Digests => Duration::from_secs(40),
+            Self::Digests | Self::Roster => Duration::from_secs(40),
         }
     }
 
@@ -91,7 +97,7 @@ impl Plane {
 
 /// The name of gossip: of its protocol and of its only topic.
 pub(super) fn gossip_name(network: &NetworkId) -> String {
-    network_protocol(network, "heads")
+    network_protocol(network, "statements")
 }
 
 fn network_protocol(network: &NetworkId, name: &str) -> String {
@@ -109,8 +115,8 @@ mod tests {
         let name = |plane: Plane| plane.protocol(&network).to_string();
         assert_eq!(name(Plane::Hello), "/signpost/hello/1");
         assert_eq!(name(Plane::Ask), "/signpost/abababababababab/ask/1");
-        assert_eq!(gossip_name(&network), "/signpost/abababababababab/heads/1");
-        for plane in [Plane::Ask, Plane::Evaluate, Plane::Digests] {
+        assert_eq!(gossip_name(&network), "/signpost/abababababababab/statements/1");
+        for plane in Plane::ALL.into_iter().filter(|plane| *plane != Plane::Hello) {
             assert_ne!(plane.protocol(&network), plane.protocol(&NetworkId([0xac; 32])));
         }
     }

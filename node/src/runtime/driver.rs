@@ -142,7 +142,7 @@ impl Driver {
         self.next_ticket += 1;
         let ticket = Ticket(self.next_ticket);
         self.outgoing.expect(ticket, call.reply);
-        Event::Local { ticket, request: call.request }
+        Event::Local { ticket, asking: call.asking, request: call.request }
     }
 
     async fn carry_out(&mut self, actions: Vec<Action>) {
@@ -187,8 +187,8 @@ impl Driver {
     /// Applies writes at once, so that the next decision sees them, and hands what relies on them
     /// to the committer.
     async fn persist(&mut self, persist: Persist) {
-        let Persist { batches, disclosure, then, otherwise } = persist;
-        if let Err(fault) = self.apply(batches, disclosure) {
+        let Persist { batches, disclosures, then, otherwise } = persist;
+        if let Err(fault) = self.apply(batches, disclosures) {
             let text = match &fault {
                 Fault::Record(error) => error.to_string(),
                 Fault::Disk(error) => error.clone(),
@@ -204,15 +204,11 @@ impl Driver {
         }
     }
 
-    fn apply(
-        &self,
-        batches: Vec<Batch>,
-        disclosure: Option<DisclosureRecord>,
-    ) -> Result<(), Fault> {
+    fn apply(&self, batches: Vec<Batch>, disclosures: Vec<DisclosureRecord>) -> Result<(), Fault> {
         for batch in joined(batches) {
             self.store.apply(&batch).map_err(|error| Fault::Disk(error.to_string()))?;
         }
-        match disclosure.map_or(Ok(()), |record| self.disclosures.append(&record)) {
+        match disclosures.iter().try_for_each(|record| self.disclosures.append(record)) {
             Ok(()) => Ok(()),
             Err(error @ DisclosureError::Record { .. }) => Err(Fault::Record(error)),
             Err(error) => Err(Fault::Disk(error.to_string())),
@@ -256,6 +252,7 @@ fn core_event(event: NetworkEvent) -> Option<Event> {
             error!(?addresses, reason, "no longer listening for other nodes");
             None
         }
+        NetworkEvent::DialBack { token, result } => Some(Event::DialBack { token, result }),
         NetworkEvent::Listening { .. }
         | NetworkEvent::Connected { .. }
         | NetworkEvent::Disconnected { .. } => None,

@@ -13,7 +13,12 @@ mod outgoing;
 mod workers;
 
 use std::{
-    collections::VecDeque, fmt, net::SocketAddr, path::PathBuf, sync::Arc, thread::JoinHandle,
+    collections::{BTreeSet, VecDeque},
+    fmt,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    thread::JoinHandle,
     time::Instant,
 };
 
@@ -29,7 +34,7 @@ use zeroize::Zeroizing;
 
 use self::{
     driver::{Continuation, Driver, Inputs},
-    outgoing::Outgoing,
+    outgoing::{Outgoing, member},
 };
 use crate::{
     api,
@@ -42,7 +47,7 @@ use crate::{
         self, FrameTap, Multiaddr, NetworkConfig, NetworkError, NetworkEvent, NetworkHandle,
         Transport,
     },
-    setup::Identity,
+    setup::{Identity, ServedIdentity},
     store::{Committer, DisclosureLog, MemoryStore, SledStore, Store, StoreError},
 };
 
@@ -156,21 +161,17 @@ impl Node {
     pub async fn spawn(options: NodeOptions) -> Result<Self, NodeError> {
         let NodeOptions { identity, store, transport, tap } = options;
         let Identity {
+            statements,
             roster,
-            organization,
-            ods,
-            name,
+            served,
             node,
-            pointer,
             transport: transport_key,
             storage,
             evaluator_share,
-            api_token,
             config,
             dir,
             ..
         } = identity;
-        let roster = Arc::new(roster);
         let store = match store {
             Some(store) => store,
             None => open_store(&dir, &config)?,
@@ -235,17 +236,21 @@ impl Node {
             workers::filters(store.clone(), blobs.clone(), done.1, lifeline("filters"))?;
         let mut seed = Zeroizing::new([0; 32]);
         getrandom::fill(&mut *seed).map_err(|error| NodeError::Start(error.into()))?;
+        let organizations: Vec<_> = served.iter().map(|served| served.organization).collect();
+        let (handle, calls) = NodeHandle::channel(&organizations);
+        let state = api_state(handle.clone(), &served, &config)?;
+        let serves = summary(&served);
         let me = Me {
             node,
             transport: transport_key,
-            served: vec![Served { organization, ods: ods.clone(), name: name.clone(), pointer }],
+            served: served.into_iter().map(core_served).collect(),
             share: evaluator_share,
             storage: StorageKey::new(storage),
         };
         let purposes = config.disclosure.purposes.iter().filter_map(|text| purpose(text));
         let policy = Policy { purposes: purposes.map(str::to_owned).collect() };
         let driver = Driver {
-            core: Core::new(me, roster, policy, *seed),
+            core: Core::new(me, statements, policy, *seed),
             store,
             disclosures,
             committer,
@@ -259,7 +264,6 @@ impl Node {
             next_ticket: 0,
             fault: fault_sender,
         };
-        let (handle, calls) = NodeHandle::channel();
         let (stop, stopped) = watch::channel(false);
         let inputs = Inputs {
             early,
@@ -276,12 +280,11 @@ impl Node {
                     Err(error) => driver.fail(error.to_string()),
                 }
             })?;
-        let state = api_state(handle.clone(), &api_token, &config)?;
         let api = tokio::spawn(api::serve(listener, api::router(state), async move {
             let mut stopped = stopped;
             let _ = stopped.wait_for(|stopped| *stopped).await;
         }));
-        info!(%ods, name, api = %api_address, peer = ?peer_addresses, "the node is running");
+        info!(serves, api = %api_address, peer = ?peer_addresses, "the node is running");
         Ok(Self {
             handle,
             api_address,
@@ -356,13 +359,32 @@ impl fmt::Debug for Node {
     }
 }
 
-fn api_state(handle: NodeHandle, token: &str, config: &Config) -> Result<api::ApiState, NodeError> {
+fn api_state(
+    handle: NodeHandle,
+    served: &[ServedIdentity],
+    config: &Config,
+) -> Result<api::ApiState, NodeError> {
     let fault = |key, reason: &str| NodeError::Config { key, reason: reason.to_owned() };
     let settings =
         api::Settings::new(&config.api).ok_or_else(|| fault("api.default_purpose", RULE))?;
-    let token = api::ApiToken::new(token)
-        .ok_or_else(|| fault("api.token", "the file of that name holds no usable token"))?;
-    Ok(api::ApiState { handle, token, settings })
+    let tokens = served.iter().map(|served| (served.organization, &*served.api_token));
+    let tokens = api::ApiTokens::new(tokens).ok_or_else(|| {
+        fault("api.token", "a file of that name holds no usable token, or that of another")
+    })?;
+    Ok(api::ApiState { handle, tokens, settings })
+}
+
+fn core_served(served: ServedIdentity) -> Served {
+    let ServedIdentity { organization, ods, name, pointer, .. } = served;
+    Served { organization, ods, name, pointer }
+}
+
+/// Whom the node serves, in a few words.
+fn summary(served: &[ServedIdentity]) -> String {
+    match served {
+        [ServedIdentity { ods, name, .. }] => format!("{ods} {name}"),
+        _ => format!("{} organizations", served.len()),
+    }
 }
 
 fn open_store(dir: &std::path::Path, config: &Config) -> Result<Arc<dyn Store>, NodeError> {
@@ -381,19 +403,14 @@ fn listen_addresses(config: &Config) -> Result<Vec<Multiaddr>, NodeError> {
     config.peer.listen.iter().map(parse).collect()
 }
 
-/// Every node of every admitted member, by each of its transport keys; whether a key is valid at
-/// the moment is checked with every message.
+/// Every node of every admitted member, by each of its transport keys; the core says more precisely
+/// who is let in once it has started. A node that serves many organizations counts once.
 fn members(roster: &Roster) -> Vec<network::Member> {
-    roster
-        .admitted()
-        .flat_map(|member| &member.nodes)
-        .flat_map(|node| {
-            let addresses: Vec<Multiaddr> =
-                node.addresses.iter().filter_map(|address| address.parse().ok()).collect();
-            node.transport
-                .iter()
-                .map(move |(key, _, _)| network::Member { key: *key, addresses: addresses.clone() })
-        })
+    let mut seen = BTreeSet::new();
+    let nodes = roster.admitted().flat_map(|member| &member.nodes);
+    nodes
+        .flat_map(|node| node.transport.iter().map(|listed| member(listed.key, &node.addresses)))
+        .filter(|member| seen.insert(member.key))
         .collect()
 }
 

@@ -8,12 +8,13 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use signpost_protocol::PublicKey;
 use tokio::sync::oneshot;
 use tracing::{debug, error};
 
 use crate::{
     core::{Action, Ticket, local::LocalReply},
-    network::{NetworkCommand, NetworkHandle},
+    network::{self, NetworkCommand, NetworkHandle},
 };
 
 /// Where replies to local requests go; at most as many as the core takes.
@@ -65,6 +66,16 @@ impl Outgoing {
             }
             Action::Reply { id, frame } => NetworkCommand::Reply { id, frame },
             Action::Refuse { id } => NetworkCommand::Refuse { id },
+            Action::DialBack { token, peer, address } => match address.parse() {
+                Ok(address) => NetworkCommand::DialBack { token, peer, address },
+                Err(error) => {
+                    error!(%error, "an address to dial back to is no multiaddr");
+                    return None;
+                }
+            },
+            Action::SetMembers(members) => NetworkCommand::SetMembers(
+                members.into_iter().map(|(key, addresses)| member(key, &addresses)).collect(),
+            ),
             Action::Publish(frame) => NetworkCommand::Publish(frame),
             Action::Judge { id, verdict } => NetworkCommand::Judge { id, verdict },
             other => return Some(other),
@@ -74,4 +85,10 @@ impl Outgoing {
         }
         None
     }
+}
+
+/// A member as the network knows it. An address that is no multiaddr leads nowhere.
+pub(super) fn member(key: PublicKey, addresses: &[String]) -> network::Member {
+    let addresses = addresses.iter().filter_map(|address| address.parse().ok()).collect();
+    network::Member { key, addresses }
 }

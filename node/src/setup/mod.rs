@@ -1,70 +1,117 @@
-//! A node's directory: making it ([`found`]) and reading it ([`open`]).
+//! A node's directory: making it ([`found`], [`apply`]) and reading it ([`open`], [`candidate`]).
 //!
 //! | file | what | mode |
 //! |---|---|---|
 //! | `signpost.toml` | configuration | 0644 |
-//! | `passphrase` | opens the keystores | 0600 |
-//! | `api.token` | bearer token of the local API | 0600 |
-//! | `inception.cose` | the organization's signed birth certificate | 0644 |
-//! | `roster.cbor` | the endorsed founding of its network | 0644 |
-//! | `keys/node.keystore` | `pointer`, `transport`, `storage`, and `evaluator-share` of an evaluator | 0600 |
-//! | `keys/root.keystore`, `keys/next-root.keystore` | `root`; `next-root` | 0600 |
+//! | `passphrase` | opens the node's keystore | 0600 |
+//! | `roster.cbor` | the founding of its network, and what had been decided when it joined | 0644 |
+//! | `joining.cbor` | in its place while the node waits to be admitted: its invitation, and what it hands in | 0644 |
+//! | `keys/node.keystore` | `transport`, `storage`, a `pointer-ORGANIZATION` for each organization, and `evaluator-share` of an evaluator | 0600 |
+//! | `organizations/ODS/inception.cose` | an organization's signed birth certificate | 0644 |
+//! | `organizations/ODS/api.token` | its bearer token of the local API | 0600 |
+//! | `organizations/ODS/root.keystore`, `next-root.keystore` | `root`; `next-root` | 0600 |
+//! | `organizations/ODS/root.passphrase` | opens these two | 0600 |
+//! | `organizations/ODS/govern.keystore` | `govern`, which approves what the network decides | 0600 |
+//! | `organizations/ODS/govern.passphrase` | opens that | 0600 |
+//! | `applications/ODS/` | the same of an organization that has applied and is no member yet, with its `application.cbor` | |
 //!
-//! The directory itself is 0700. The daemon needs neither root keystore: they belong elsewhere,
-//! offline. `store/`, `digests/` and `disclosures/` appear when the node runs.
+//! What is an organization's stands in its folder, whether the node serves one or hundreds; the
+//! folder's name is for people, and the inception in it says whose it is.
+//!
+//! The directory and all folders are 0700. The daemon needs neither root keystores nor those of
+//! govern keys: the former belong offline, the latter on an admin's machine, with their passphrases. `store/`, `digests/` and `disclosures/` appear when the node runs.
 //!
 //! Guarantees: a directory that holds a node is never written over, a founding that is cut short
 //! leaves nothing that looks like a node, and an [`Identity`] fits together: its keys are those
-//! that the roster lists for its organization.
+//! that the roster lists for its organizations.
 
+mod admin_keys;
 mod config_file;
 mod founding;
+mod further;
+mod joining;
+mod key_change;
+mod opening;
+mod staging;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    fmt, fs, io,
+    fmt, io,
     path::{Path, PathBuf},
 };
 
 use signpost_keys::{
     Roster, SecretKey, VerifyError,
-    blinding::{EvaluatorIndex, KeyShare},
-    keystore::{FileError, Keystore, KeystoreError, Passphrase, PassphraseError},
-    roster::{FoundingError, verify_inception},
+    blinding::KeyShare,
+    keystore::{FileError, KeystoreError, PassphraseError},
+    roster::{FoundingError, Statements},
 };
 use signpost_protocol::{NodeId, OdsCode, OrganizationId};
 use zeroize::Zeroizing;
 
 use crate::config::{Config, ConfigError};
 
-pub use founding::{Founded, Plan, PlannedOrganization, found};
+pub use admin_keys::{AdminKey, admin_key};
+pub use founding::{Founded, Plan, PlannedNode, PlannedOrganization, found};
+pub use founding::{KEY_LEAD, KEY_LIFE};
+pub(crate) use further::ApplicationFile;
+pub use further::{apply_further, take_on, waits};
+pub use joining::{Candidate, admit, apply, candidate, renew};
+pub use key_change::{OwnKey, keep_roster, new_root, organization_of, replace_key};
+pub use opening::{open, organizations};
 
-/// Name of the file that holds the API's bearer token.
+/// Name of the file that holds the bearer token of an organization, in its folder.
 pub const API_TOKEN_FILE: &str = "api.token";
+/// Name of the directory of the organizations' folders.
+pub const ORGANIZATIONS_DIRECTORY: &str = "organizations";
+/// Organizations that one node serves at the most: a keystore holds two pointer keys of each, the
+/// one in use and the one that follows it, and the node's own secrets.
+pub const SERVED_MAX: usize = 2_000;
 /// Name of the passphrase file that a founding writes.
 const PASSPHRASE_FILE: &str = "passphrase";
-/// Name of the file that holds the organization's signed inception.
+/// Name of the file that holds the organization's signed inception, in its folder.
 const INCEPTION_FILE: &str = "inception.cose";
 /// Name of the file that holds the endorsed founding.
 const ROSTER_FILE: &str = "roster.cbor";
-/// Name of the directory of the keystores.
+/// Name of the file that a node keeps in place of that one until it is a member.
+const JOINING_FILE: &str = "joining.cbor";
+/// Name of the directory of the node's keystore.
 const KEYS_DIRECTORY: &str = "keys";
 /// The keystore that the daemon opens, inside [`KEYS_DIRECTORY`].
 const NODE_KEYSTORE: &str = "node.keystore";
-/// The keystore of the root key, for an offline place.
+/// The keystore of the govern key, in the organization's folder; for an admin's machine.
+pub const GOVERN_KEYSTORE: &str = "govern.keystore";
+/// What opens it.
+pub const GOVERN_PASSPHRASE_FILE: &str = "govern.passphrase";
+/// The keystore of the root key, in the organization's folder; for an offline place.
 const ROOT_KEYSTORE: &str = "root.keystore";
 /// The keystore of the committed next root key, for another offline place.
 const NEXT_ROOT_KEYSTORE: &str = "next-root.keystore";
+/// What opens the two: apart from the node's own, because they go to other hands.
+const ROOT_PASSPHRASE_FILE: &str = "root.passphrase";
+
+/// The folder of an organization in a node's directory.
+#[must_use]
+pub fn organization_dir(dir: &Path, ods: &OdsCode) -> PathBuf {
+    dir.join(ORGANIZATIONS_DIRECTORY).join(ods.as_str())
+}
 
 /// Names of the secrets inside the keystores.
 mod secret_names {
-    pub(super) const POINTER: &str = "pointer";
+    use signpost_protocol::OrganizationId;
+
     pub(super) const TRANSPORT: &str = "transport";
     pub(super) const STORAGE: &str = "storage";
     pub(super) const EVALUATOR_SHARE: &str = "evaluator-share";
+    pub(super) const GOVERN: &str = "govern";
     pub(super) const ROOT: &str = "root";
     pub(super) const NEXT_ROOT: &str = "next-root";
+
+    /// The pointer key of an organization. By its id, which never changes.
+    pub(super) fn pointer(organization: &OrganizationId) -> String {
+        format!("pointer-{organization}")
+    }
 }
 
 /// Why a node's directory cannot be made or used.
@@ -75,12 +122,12 @@ pub enum SetupError {
     #[error("{0}")]
     Plan(String),
     /// There is a node already.
-    #[error("{} already holds a node of {ods}; choose another --dir", dir.display())]
+    #[error("{} already holds a node of {served}; choose another --dir", dir.display())]
     Occupied {
         /// The directory.
         dir: PathBuf,
-        /// Whose node.
-        ods: OdsCode,
+        /// Whose node: an ODS code, and how many more there are.
+        served: String,
     },
     /// There is something else.
     #[error("{} is not empty; choose another --dir", dir.display())]
@@ -95,6 +142,20 @@ pub enum SetupError {
         dir: PathBuf,
         /// The file that is missing.
         missing: &'static str,
+    },
+    /// The node waits to be admitted.
+    #[error("the node in {} has applied to join a network, and is no member yet", dir.display())]
+    NoMember {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// An application does not hold, or cannot be made.
+    #[error("{}: the application cannot be used: {reason}", path.display())]
+    Application {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
     },
     /// The file system refused.
     #[error("{}: {source}", path.display())]
@@ -132,7 +193,7 @@ pub enum SetupError {
         /// The keystore.
         path: PathBuf,
         /// The secret.
-        name: &'static str,
+        name: String,
     },
     /// The inception does not hold.
     #[error("{}: {source}", path.display())]
@@ -168,6 +229,13 @@ impl SetupError {
             Self::NoNode { .. } => {
                 "name the node's directory with --dir, or make a node with `signpost init`"
             }
+            Self::NoMember { .. } => {
+                "`signpost join` with the same --dir goes on where it was, and ends when it is admitted"
+            }
+            Self::Application { .. } => {
+                "restore the directory from a back-up, or join anew in another one with a new \
+                 invitation"
+            }
             Self::Passphrase { .. } => {
                 "keystore.passphrase_file in signpost.toml names the file with the passphrase"
             }
@@ -194,154 +262,54 @@ impl SetupError {
 
 /// All that a node knows of itself when it starts. Its parts have been checked against each other.
 pub struct Identity {
-    /// The membership of its network.
+    /// The founding of its network, with the statements that the directory holds; the store may
+    /// hold more.
+    pub statements: Statements,
+    /// The membership that follows from them.
     pub roster: Roster,
-    /// The bytes of the roster, as they may be handed on.
-    pub roster_bytes: Vec<u8>,
-    /// The organization that it serves.
-    pub organization: OrganizationId,
-    /// The organization's ODS code today.
-    pub ods: OdsCode,
-    /// The organization's name today.
-    pub name: String,
+    /// The organizations that it serves, 1 to [`SERVED_MAX`]: the one that evaluates first, the
+    /// others in the order of their folders' names.
+    pub served: Vec<ServedIdentity>,
     /// The node.
     pub node: NodeId,
-    /// Signs pointers, digest heads and answers.
-    pub pointer: SecretKey,
     /// The libp2p identity; signs asks and evaluations.
     pub transport: SecretKey,
     /// Encrypts the subjects of its own pointers at rest.
     pub storage: Zeroizing<[u8; 32]>,
-    /// The share of the blinding key, when the organization is an evaluator.
+    /// The share of the blinding key, when the first organization is an evaluator.
     pub evaluator_share: Option<KeyShare>,
-    /// The bearer token of the local API.
-    pub api_token: String,
     /// The configuration.
     pub config: Config,
     /// The directory.
     pub dir: PathBuf,
 }
 
+/// An organization that a node serves.
+pub struct ServedIdentity {
+    /// The organization.
+    pub organization: OrganizationId,
+    /// Its ODS code today.
+    pub ods: OdsCode,
+    /// Its name today.
+    pub name: String,
+    /// Signs its pointers, digest heads and answers.
+    pub pointer: SecretKey,
+    /// Its bearer token of the local API.
+    pub api_token: String,
+}
+
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity")
-            .field("ods", &self.ods)
+            .field("served", &self.served)
             .field("node", &self.node)
             .field("dir", &self.dir)
             .finish_non_exhaustive()
     }
 }
 
-/// Reads and checks the node in `dir`. Takes as long as its keystore's cost says, on purpose.
-///
-/// # Errors
-/// Names the file at fault; see [`SetupError::hint`].
-pub fn open(dir: &Path) -> Result<Identity, SetupError> {
-    let file = |name: &'static str| {
-        let path = dir.join(name);
-        match fs::read(&path) {
-            Ok(bytes) => Ok(bytes),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(SetupError::NoNode { dir: dir.to_owned(), missing: name })
-            }
-            Err(source) => Err(SetupError::Io { path, source }),
-        }
-    };
-    let roster_bytes = file(ROSTER_FILE)?;
-    let inception = file(INCEPTION_FILE)?;
-    let api_token = token(dir, file(API_TOKEN_FILE)?)?;
-    let config = Config::read(dir)?;
-    let roster = Roster::open(&roster_bytes, None)
-        .map_err(|source| SetupError::Roster { path: dir.join(ROSTER_FILE), source })?;
-    let (organization, _) = verify_inception(&inception)
-        .map_err(|source| SetupError::Inception { path: dir.join(INCEPTION_FILE), source })?;
-
-    let path = dir.join(&config.keystore.passphrase_file);
-    let passphrase =
-        Passphrase::read_file(&path).map_err(|source| SetupError::Passphrase { path, source })?;
-    let path = dir.join(KEYS_DIRECTORY).join(NODE_KEYSTORE);
-    let keystore = match Keystore::read(&path, &passphrase) {
-        Ok(keystore) => keystore,
-        Err(KeystoreError::File(source)) => return Err(SetupError::KeystoreFile(source)),
-        Err(source) => return Err(SetupError::Keystore { path, source }),
-    };
-    let secret = |name| secret(&keystore, &path, name);
-    let pointer = SecretKey::from_seed(&*secret(secret_names::POINTER)?);
-    let transport = SecretKey::from_seed(&*secret(secret_names::TRANSPORT)?);
-    let storage = secret(secret_names::STORAGE)?;
-    let evaluator_share = evaluator_share(&keystore, &path)?;
-
-    let mismatch = |what| SetupError::Mismatch { dir: dir.to_owned(), what };
-    let member = roster
-        .member(&organization)
-        .ok_or_else(|| mismatch("the roster does not list this organization"))?;
-    let node = member
-        .nodes
-        .iter()
-        .find(|node| node.transport.iter().any(|(key, _, _)| *key == transport.public()))
-        .map(|node| node.node)
-        .ok_or_else(|| mismatch("the roster does not list the node's transport key"))?;
-    if roster.node_of_key(&pointer.key_id()) != Some(node) {
-        return Err(mismatch("the roster does not list the node's pointer key"));
+impl fmt::Debug for ServedIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServedIdentity").field("ods", &self.ods).finish_non_exhaustive()
     }
-    if let Some(share) = &evaluator_share {
-        let listed = roster.evaluators().evaluators.iter().any(|evaluator| {
-            evaluator.organization == organization
-                && evaluator.index == share.index().get()
-                && *evaluator.public_share == share.public().to_bytes()
-        });
-        if !listed {
-            return Err(mismatch("the evaluator's share is not the one that the roster lists"));
-        }
-    }
-    let (ods, name) = (member.ods.clone(), member.name.clone());
-    Ok(Identity {
-        roster,
-        roster_bytes,
-        organization,
-        ods,
-        name,
-        node,
-        pointer,
-        transport,
-        storage,
-        evaluator_share,
-        api_token,
-        config,
-        dir: dir.to_owned(),
-    })
-}
-
-/// The token's text. It goes into a header, so it must be visible ASCII.
-fn token(dir: &Path, bytes: Vec<u8>) -> Result<String, SetupError> {
-    let text = String::from_utf8(bytes).ok().map(|text| text.trim().to_owned());
-    text.filter(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())).ok_or_else(
-        || SetupError::Io {
-            path: dir.join(API_TOKEN_FILE),
-            source: io::Error::new(io::ErrorKind::InvalidData, "not a token: visible ASCII only"),
-        },
-    )
-}
-
-fn secret(
-    keystore: &Keystore,
-    path: &Path,
-    name: &'static str,
-) -> Result<Zeroizing<[u8; 32]>, SetupError> {
-    let bytes = keystore.get(name).and_then(|bytes| bytes.try_into().ok());
-    bytes.map(Zeroizing::new).ok_or_else(|| SetupError::Secret { path: path.to_owned(), name })
-}
-
-/// A 2-byte big-endian index and a 32-byte scalar.
-fn evaluator_share(keystore: &Keystore, path: &Path) -> Result<Option<KeyShare>, SetupError> {
-    let name = secret_names::EVALUATOR_SHARE;
-    let Some(bytes) = keystore.get(name) else {
-        return Ok(None);
-    };
-    let share = || {
-        let (index, scalar) = bytes.split_first_chunk::<2>()?;
-        let index = EvaluatorIndex::new(u16::from_be_bytes(*index))?;
-        KeyShare::from_bytes(index, scalar.try_into().ok()?).ok()
-    };
-    share().map(Some).ok_or_else(|| SetupError::Secret { path: path.to_owned(), name })
 }

@@ -25,6 +25,7 @@ mod tally;
 
 use std::{error::Error, io, path::Path, path::PathBuf};
 
+pub(crate) use self::disclosure::{Line, set_torn_tail_aside, walk};
 pub use self::{
     committer::{Committer, CommitterStopped, GROUP_MAX, Outcome, QUEUE_MAX},
     disclosure::{

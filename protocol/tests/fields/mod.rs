@@ -1,22 +1,22 @@
 //! Builds messages from the fields of a vector, by their names in SPEC.md.
 
+pub(crate) mod roster;
+
 use std::str::FromStr;
 
 use minicbor::bytes::ByteArray;
 use serde_json::Value;
 use signpost_protocol::{
-    KeyEpoch, Locator, Timestamp,
-    blind::{EvaluateAnswer, EvaluatePurpose, EvaluateRequest, Evaluator, EvaluatorSet},
+    ContentHash, KeyEpoch, Locator, Timestamp,
+    blind::{EvaluateAnswer, EvaluatePurpose, EvaluateRequest},
     codec::{Bounded, ByteString, Text},
     digest::{DigestHead, DigestsAnswer, DigestsRequest, FilterHead, HeadVersion, Life},
     hello::{HelloAnswer, HelloRequest, Regard},
+    invitation::Invitation,
+    joining::{Joining, JoiningAnswer, JoiningStage},
     locate::{Answer, Ask, AskSubject, RefusalCode, Reply},
     pointer::{Pointer, PointerState},
-    roster::{
-        EndorsedFounding, Endorsement, Founding, Inception, KeyRecord, MemberRecord, NodeRecord,
-        Parameters, Standing,
-    },
-    statement::KeyUse,
+    roster_exchange::{BucketDigests, RosterAnswer, RosterRequest},
 };
 
 /// The fields of one message. A field that is missing or of another type fails the test.
@@ -86,97 +86,6 @@ impl<'a> Fields<'a> {
     }
 }
 
-pub(crate) fn inception(f: Fields<'_>) -> Inception {
-    Inception {
-        root: f.parse("root"),
-        next_root: f.parse("next_root"),
-        ods: f.parse("ods"),
-        name: f.text("name"),
-        created: f.time("created"),
-    }
-}
-
-fn key_record(f: Fields<'_>) -> KeyRecord {
-    let uses = [
-        ("root", KeyUse::Root),
-        ("govern", KeyUse::Govern),
-        ("pointer", KeyUse::Pointer),
-        ("transport", KeyUse::Transport),
-    ];
-    KeyRecord {
-        key: f.parse("key"),
-        usage: f.one_of("usage", &uses),
-        node: f.parse("node"),
-        not_before: f.time("not_before"),
-        not_after: f.time("not_after"),
-    }
-}
-
-fn node_record(f: Fields<'_>) -> NodeRecord {
-    let address = |f: Fields<'_>| Text::new(f.str()).expect("an address within its cap");
-    NodeRecord { node: f.parse("node"), addresses: f.list("addresses", address) }
-}
-
-fn member_record(f: Fields<'_>) -> MemberRecord {
-    let standings = [
-        ("admitted", Standing::Admitted),
-        ("suspended", Standing::Suspended),
-        ("expelled", Standing::Expelled),
-    ];
-    MemberRecord {
-        inception: f.get("inception").byte_string(),
-        standing: f.one_of("standing", &standings),
-        ods: f.parse("ods"),
-        name: f.text("name"),
-        nodes: f.list("nodes", node_record),
-        keys: f.list("keys", key_record),
-        class_max: f.uint("class_max"),
-    }
-}
-
-pub(crate) fn founding(f: Fields<'_>) -> Founding {
-    let (p, e) = (f.get("parameters"), f.get("evaluators"));
-    let evaluator = |f: Fields<'_>| Evaluator {
-        index: f.uint("index"),
-        organization: f.parse("organization"),
-        public_share: f.byte_array("public_share"),
-    };
-    Founding {
-        name: f.text("name"),
-        founded: f.time("founded"),
-        parameters: Parameters {
-            head_interval: p.uint("head_interval"),
-            head_age_max: p.uint("head_age_max"),
-            clock_skew_max: p.uint("clock_skew_max"),
-            request_life_max: p.uint("request_life_max"),
-        },
-        members: f.list("members", member_record),
-        evaluators: EvaluatorSet {
-            key_epoch: KeyEpoch(e.uint("key_epoch")),
-            share_epoch: e.uint("share_epoch"),
-            threshold: e.uint("threshold"),
-            group: e.byte_array("group"),
-            evaluators: e.list("evaluators", evaluator),
-            dealt: e.bool("dealt"),
-        },
-    }
-}
-
-pub(crate) fn endorsement(f: Fields<'_>) -> Endorsement {
-    Endorsement {
-        organization: f.parse("organization"),
-        network: f.parse("network"),
-        issued: f.time("issued"),
-    }
-}
-
-pub(crate) fn endorsed_founding(f: Fields<'_>) -> EndorsedFounding {
-    EndorsedFounding {
-        founding: f.get("founding").byte_string(),
-        endorsements: f.list("endorsements", Fields::byte_string),
-    }
-}
-
 pub(crate) fn pointer(f: Fields<'_>) -> Pointer {
     let states = [
         ("current", PointerState::Current),
@@ -206,7 +115,7 @@ pub(crate) fn digest_head(f: Fields<'_>) -> DigestHead {
         salt: f.byte_array("salt"),
         filter: f.parse("filter"),
         ones: f.uint("ones"),
-        changes: f.list("changes", |f| f.str().parse().expect("a hash")),
+        changes: f.list("changes", hash),
     };
     DigestHead {
         organization: f.parse("organization"),
@@ -260,6 +169,50 @@ pub(crate) fn digests_answer(f: Fields<'_>) -> DigestsAnswer {
     }
 }
 
+pub(crate) fn roster_request(f: Fields<'_>) -> RosterRequest {
+    if f.has("compare") {
+        RosterRequest::Compare(f.get("compare").parse("hash"))
+    } else if f.has("buckets") {
+        let bucket =
+            |f: Fields<'_>| f.0.as_u64().and_then(|b| b.try_into().ok()).expect("a bucket");
+        RosterRequest::Buckets(f.get("buckets").list("buckets", bucket))
+    } else if f.has("statements") {
+        RosterRequest::Statements(f.get("statements").list("hashes", hash))
+    } else {
+        f.get("founding");
+        RosterRequest::Founding
+    }
+}
+
+pub(crate) fn roster_answer(f: Fields<'_>) -> RosterAnswer {
+    if f.has("same") {
+        RosterAnswer::Same
+    } else if f.has("digests") {
+        // The statements are given, so that the digests are computed and not only copied.
+        let f = f.get("digests");
+        let mut statements = f.list::<_, 16>("statements", hash).into_inner();
+        statements.sort_unstable();
+        let digests = BucketDigests::of(&statements);
+        assert_eq!(digests.hash(), f.parse("hash"));
+        RosterAnswer::Digests(digests)
+    } else if f.has("hashes") {
+        let f = f.get("hashes");
+        RosterAnswer::Hashes { buckets: f.uint("buckets"), hashes: f.list("hashes", hash) }
+    } else if f.has("statements") {
+        let statements = f.get("statements").list("statements", Fields::byte_string);
+        RosterAnswer::Statements(statements)
+    } else if f.has("founding") {
+        RosterAnswer::Founding(f.get("founding").get("founding").byte_string())
+    } else {
+        f.get("busy");
+        RosterAnswer::Busy
+    }
+}
+
+fn hash(f: Fields<'_>) -> ContentHash {
+    f.str().parse().expect("a hash")
+}
+
 pub(crate) fn ask(f: Fields<'_>) -> Ask {
     let subject = f.get("subject");
     Ask {
@@ -306,6 +259,7 @@ pub(crate) fn reply(f: Fields<'_>) -> Reply {
         ("epoch", RefusalCode::Epoch),
         ("busy", RefusalCode::Busy),
         ("internal", RefusalCode::Internal),
+        ("roster-stale", RefusalCode::RosterStale),
     ];
     if f.has("statement") {
         Reply::Statement(f.get("statement").get("bytes").byte_string())
@@ -351,6 +305,62 @@ pub(crate) fn hello_request(f: Fields<'_>) -> HelloRequest {
         versions: f.list("versions", version),
         network: f.parse("network"),
         now: f.time("now"),
+        joining: f.has("joining").then(|| joining(f.get("joining"))),
+    }
+}
+
+fn joining(f: Fields<'_>) -> Joining {
+    if f.has("inception") {
+        let f = f.get("inception");
+        Joining::Inception { code: f.parse("code"), inception: f.get("inception").byte_string() }
+    } else if f.has("keys") {
+        let f = f.get("keys");
+        Joining::Keys { code: f.parse("code"), keys: f.get("keys").byte_string() }
+    } else if f.has("dial-back") {
+        let f = f.get("dial-back");
+        Joining::DialBack { code: f.parse("code"), address: f.text("address") }
+    } else {
+        Joining::Progress { code: f.get("progress").parse("code") }
+    }
+}
+
+fn joining_answer(f: Fields<'_>) -> JoiningAnswer {
+    if f.has("noted") {
+        JoiningAnswer::Noted
+    } else if f.has("unknown-code") {
+        JoiningAnswer::UnknownCode
+    } else if f.has("full") {
+        JoiningAnswer::Full
+    } else if f.has("refused") {
+        JoiningAnswer::Refused(f.get("refused").text("reason"))
+    } else if f.has("dial-back") {
+        let f = f.get("dial-back");
+        JoiningAnswer::DialBack { reachable: f.bool("reachable"), reason: f.text("reason") }
+    } else {
+        let f = f.get("progress").get("stage");
+        let stage = if f.has("waiting") {
+            JoiningStage::Waiting
+        } else if f.has("proposed") {
+            let f = f.get("proposed");
+            JoiningStage::Proposed { approvals: f.uint("approvals"), needed: f.uint("needed") }
+        } else {
+            f.get("admitted");
+            JoiningStage::Admitted
+        };
+        JoiningAnswer::Progress { stage }
+    }
+}
+
+pub(crate) fn invitation(f: Fields<'_>) -> Invitation {
+    let address = |f: Fields<'_>| Text::new(f.str()).expect("an address within its cap");
+    Invitation {
+        network: f.parse("network"),
+        network_name: f.text("network_name"),
+        ods: f.parse("ods"),
+        name: f.text("name"),
+        code: f.parse("code"),
+        addresses: f.list("addresses", address),
+        expires: f.time("expires"),
     }
 }
 
@@ -362,11 +372,15 @@ pub(crate) fn hello_answer(f: Fields<'_>) -> HelloAnswer {
         ("version", Regard::Version),
         ("clock", Regard::Clock),
         ("suspended", Regard::Suspended),
+        ("key-expired", Regard::KeyExpired),
+        ("key-revoked", Regard::KeyRevoked),
+        ("expelled", Regard::Expelled),
     ];
     HelloAnswer {
         regard: f.one_of("regard", &regards),
         versions: f.list("versions", version),
         now: f.time("now"),
+        joining: f.has("joining").then(|| joining_answer(f.get("joining"))),
     }
 }
 

@@ -10,7 +10,7 @@ use signpost_node::{
     },
     network::{GossipId, InboundId, Plane, Verdict},
 };
-use signpost_protocol::{PatientIdentifier, PointerId, PublicKey, codec::Text};
+use signpost_protocol::{OrganizationId, PatientIdentifier, PointerId, PublicKey, codec::Text};
 
 use super::Network;
 
@@ -81,20 +81,37 @@ impl Network {
         }
     }
 
-    /// Sends a local request and waits for its reply.
+    /// Sends a local request, on behalf of the node's first organization, and waits for its reply.
     ///
     /// # Panics
     /// When there is none after a minute.
     pub fn call(&mut self, at: usize, request: LocalRequest) -> LocalReply {
-        let ticket = self.begin(at, request);
+        self.call_for(at, self.nodes[at].founder.organization, request)
+    }
+
+    /// Sends a local request on behalf of one of a node's organizations, and waits for its reply.
+    ///
+    /// # Panics
+    /// When there is none after a minute.
+    pub fn call_for(
+        &mut self,
+        at: usize,
+        asking: OrganizationId,
+        request: LocalRequest,
+    ) -> LocalReply {
+        let ticket = self.begin_for(at, asking, request);
         self.run_until(60_000, |network| network.nodes[at].replies.contains_key(&ticket));
         self.reply(at, ticket).expect("every local request is answered")
     }
 
-    /// Sends a local request without waiting.
+    /// Sends a local request, on behalf of the node's first organization, without waiting.
     pub fn begin(&mut self, at: usize, request: LocalRequest) -> Ticket {
+        self.begin_for(at, self.nodes[at].founder.organization, request)
+    }
+
+    fn begin_for(&mut self, at: usize, asking: OrganizationId, request: LocalRequest) -> Ticket {
         let ticket = Ticket(self.number());
-        self.push_event(at, 0, Event::Local { ticket, request });
+        self.push_event(at, 0, Event::Local { ticket, asking, request });
         ticket
     }
 

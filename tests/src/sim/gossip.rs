@@ -21,6 +21,10 @@ impl Network {
     pub(super) fn publish(&mut self, at: usize, frame: Vec<u8>) {
         self.nodes[at].seen.insert(ContentHash::of(&frame));
         for to in self.nodes[at].connected.clone() {
+            // A stranger's connection carries no gossip.
+            if !self.lets_in(to, at) {
+                continue;
+            }
             self.pass_on(at, to, &frame);
         }
     }
@@ -46,6 +50,7 @@ impl Network {
     fn fill_mesh(&mut self, at: usize) {
         let node = &self.nodes[at];
         let mut others: Vec<usize> = node.connected.difference(&node.mesh).copied().collect();
+        others.retain(|to| self.lets_in(*to, at));
         while self.nodes[at].mesh.len() < MESH && !others.is_empty() {
             let nth = self.rng.next_u64() as usize % others.len();
             let to = others.swap_remove(nth);

@@ -1,5 +1,7 @@
 //! What lies between two nodes: connections, delay, loss, and whoever meddles with frames.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use rand_core::Rng as _;
 use signpost_node::{
     core::Event,
@@ -11,6 +13,8 @@ use super::{Due, Network, SimNode, node::Asker};
 
 /// Milliseconds that a message takes, at least; up to as much again by chance.
 const LINK_DELAY: u64 = 5;
+/// Milliseconds that the connection of a stranger lasts, as in the real network.
+const STRANGER_LIFETIME: u64 = 20_000;
 /// Milliseconds after which a request without reply fails, as in the real network.
 const REQUEST_TIMEOUT: u64 = 10_000;
 
@@ -85,11 +89,17 @@ impl Network {
         frame: Vec<u8>,
     ) {
         assert!(frame.len() <= plane.request_bytes_max(), "a request is over its plane's cap");
-        let Some(to) = self.number_of(peer) else { return };
+        let Some(to) = self.number_of(peer) else {
+            let result = Err(RequestFailure::Unreachable("nobody has this key".to_owned()));
+            return self.push_event(at, 1, Event::Response { token, peer: *peer, result });
+        };
         self.nodes[at].outstanding.insert(token, to);
         if !self.nodes[at].connected.contains(&to) && !self.connect(at, to) {
             let why = RequestFailure::Unreachable("connection refused".to_owned());
             return self.fail_request(at, token, to, why);
+        }
+        if plane != Plane::Hello && !self.lets_in(to, at) {
+            return self.fail_request(at, token, to, RequestFailure::Unsupported);
         }
         let life = self.nodes[at].life;
         self.push(REQUEST_TIMEOUT, Due::Timeout { node: at, life, token });
@@ -133,9 +143,49 @@ impl Network {
         Some(Event::Response { token, peer: self.key(from), result: Ok(frame) })
     }
 
+    /// Replaces whom a node lets in: connections with others break.
+    pub(super) fn set_members(&mut self, at: usize, members: &BTreeMap<PublicKey, Vec<String>>) {
+        let members: BTreeSet<usize> =
+            members.keys().filter_map(|key| self.number_of(key)).collect();
+        let gone = self.nodes[at].connected.iter().filter(|peer| !members.contains(peer));
+        for peer in gone.copied().collect::<Vec<_>>() {
+            self.disconnect(at, peer);
+            self.disconnect(peer, at);
+        }
+        // Those that were strangers come back as members.
+        let welcome = members.iter().copied();
+        let welcome = welcome.filter(|peer| {
+            self.nodes[*peer].connected.contains(&at) && !self.nodes[at].connected.contains(peer)
+        });
+        for peer in welcome.collect::<Vec<_>>() {
+            self.disconnect(peer, at);
+        }
+        self.nodes[at].members = Some(members);
+    }
+
+    /// The time of a stranger's connection is up.
+    pub(super) fn end_stranger(&mut self, at: usize, to: usize) {
+        if self.nodes[at].connected.contains(&to) && !self.nodes[to].connected.contains(&at) {
+            self.disconnect(at, to);
+        }
+    }
+
+    pub(super) fn lets_in(&self, at: usize, peer: usize) -> bool {
+        self.nodes[at].members.as_ref().is_none_or(|members| members.contains(&peer))
+    }
+
     pub(super) fn connect(&mut self, a: usize, b: usize) -> bool {
-        let up = self.nodes[b].core.is_some() && !self.cut.contains(&(a.min(b), a.max(b)));
-        if !up {
+        let up = self.nodes[b].core.is_some()
+            && !self.cut.contains(&(a.min(b), a.max(b)))
+            && self.lets_in(a, b);
+        if up && !self.lets_in(b, a) {
+            // It seems to stand: the other side answers hello, and nothing else.
+            if self.nodes[a].connected.insert(b) {
+                let (peer, life) = (self.key(b), self.nodes[a].life);
+                self.push_event(a, LINK_DELAY, Event::Connected { peer });
+                self.push(STRANGER_LIFETIME, Due::Stranger { node: a, life, to: b });
+            }
+        } else if !up {
             let peer = self.key(b);
             let reason = "connection refused".to_owned();
             self.push_event(a, 1, Event::DialFailed { peer, reason });

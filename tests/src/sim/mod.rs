@@ -3,10 +3,11 @@
 //!
 //! `mod` is the clock and the queue of what is due; one node in `node`, what lies between two of them
 //! in `link`, what passes from one to all in `gossip`, what carries out the decisions of a core in `shell`, its users in `client`,
-//! bugs to be caught in `plant`.
+//! its admins and the network's stewards in `governing`, bugs to be caught in `plant`.
 
 mod client;
 mod gossip;
+mod governing;
 mod link;
 mod node;
 mod plant;
@@ -18,7 +19,7 @@ use std::{
 };
 
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
-use signpost_keys::Roster;
+use signpost_keys::{Roster, roster::Statements};
 use signpost_node::{
     core::{Action, Event, local::StatusReport},
     network::RequestFailure,
@@ -29,18 +30,20 @@ use signpost_protocol::PublicKey;
 use self::link::{Meddler, Witness};
 pub use self::{
     client::caller,
+    governing::PROPOSAL_LIFE,
     link::{Fate, Passing},
     node::{Backup, Load, SimNode},
     plant::Plant,
 };
-use crate::founding::{Plan, found};
+use crate::founding::{FOUNDED, Plan, found};
 
 enum Due {
     Event { node: usize, life: u64, event: Event },
     Reply { node: usize, life: u64, token: u64, from: usize, frame: Vec<u8> },
     Gossip { node: usize, life: u64, via: usize, frame: Vec<u8> },
-    Durable { node: usize, life: u64, disclosure: Option<DisclosureRecord>, then: Vec<Action> },
+    Durable { node: usize, life: u64, disclosures: Vec<DisclosureRecord>, then: Vec<Action> },
     Timeout { node: usize, life: u64, token: u64 },
+    Stranger { node: usize, life: u64, to: usize },
     Wakeup { node: usize, life: u64, time: u64 },
 }
 
@@ -48,7 +51,9 @@ enum Due {
 pub struct Network {
     /// The nodes, in the order of their organizations.
     pub nodes: Vec<SimNode>,
-    /// The membership.
+    /// The statements that every node begins with.
+    pub statements: Statements,
+    /// The membership that follows from them.
     pub roster: Arc<Roster>,
     /// Milliseconds of true time since the network was founded.
     pub now: u64,
@@ -67,11 +72,13 @@ impl Network {
     /// Founds a network and starts its nodes.
     #[must_use]
     pub fn new(plan: &Plan, seed: u64) -> Self {
-        let (roster, founders) = found(plan, seed);
+        let (statements, founders) = found(plan, seed);
+        let roster = Arc::new(statements.roster(FOUNDED.plus(plan.age)));
         let nodes: Vec<SimNode> = founders.into_iter().map(SimNode::new).collect();
         let numbers = nodes.iter().enumerate().map(|(at, node)| (node.key, at)).collect();
         let mut network = Self {
             nodes,
+            statements,
             roster,
             now: plan.age,
             rng: ChaCha20Rng::seed_from_u64(seed ^ 0x5eed),
@@ -135,7 +142,7 @@ impl Network {
     #[must_use]
     pub fn status(&self, at: usize) -> StatusReport {
         let core = self.nodes[at].core.as_ref().expect("the node runs");
-        core.status(self.time(at), &*self.nodes[at].store)
+        core.status(&self.nodes[at].founder.organization, self.time(at), &*self.nodes[at].store)
     }
 
     /// The numbers of the nodes that run.
@@ -163,6 +170,7 @@ impl Network {
             | Due::Gossip { node, life, .. }
             | Due::Durable { node, life, .. }
             | Due::Timeout { node, life, .. }
+            | Due::Stranger { node, life, .. }
             | Due::Wakeup { node, life, .. } => (*node, *life),
         };
         if self.nodes[at].life != life || self.nodes[at].core.is_none() {
@@ -183,11 +191,12 @@ impl Network {
                 let Some(event) = self.heard(at, via, frame) else { return };
                 event
             }
-            Due::Durable { disclosure, then, .. } => {
+            Due::Durable { disclosures, then, .. } => {
                 self.nodes[at].store.flush().expect("the memory store does not fail");
-                self.nodes[at].disclosures.extend(disclosure);
+                self.nodes[at].disclosures.extend(disclosures);
                 return self.carry_out(at, then);
             }
+            Due::Stranger { to, .. } => return self.end_stranger(at, to),
             Due::Timeout { token, .. } => {
                 let Some(to) = self.nodes[at].outstanding.remove(&token) else { return };
                 let peer = self.key(to);

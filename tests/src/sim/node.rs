@@ -39,6 +39,8 @@ pub struct SimNode {
     pub(super) life: u64,
     pub(super) started: u64,
     pub(super) blobs: HashMap<ContentHash, SharedBytes>,
+    /// Whom its core lets in; everybody before it has said so.
+    pub(super) members: Option<BTreeSet<usize>>,
     pub(super) connected: BTreeSet<usize>,
     /// Connected ones to whom gossip is passed on, and who pass it on to this one.
     pub(super) mesh: BTreeSet<usize>,
@@ -99,6 +101,7 @@ impl SimNode {
             life: 0,
             started: 0,
             blobs: HashMap::new(),
+            members: None,
             connected: BTreeSet::new(),
             mesh: BTreeSet::new(),
             inbound: BTreeMap::new(),
@@ -119,13 +122,13 @@ impl Network {
     pub fn start(&mut self, at: usize) {
         let mut seed = [0; 32];
         self.rng.fill_bytes(&mut seed);
-        let roster = self.roster.clone();
+        let statements = self.statements.clone();
         let node = &mut self.nodes[at];
         node.life += 1;
         node.started = self.now;
         node.wakeup = None;
         let policy = Policy { purposes: node.purposes.clone() };
-        let mut core = Core::new(node.founder.me(), roster, policy, seed);
+        let mut core = Core::new(node.founder.me(), statements, policy, seed);
         let now = self.time(at);
         let store = self.nodes[at].store.clone();
         let actions = core.start(now, &*store).expect("the memory store does not fail");
@@ -134,19 +137,37 @@ impl Network {
         self.wake_later(at);
     }
 
+    pub(super) fn add_node(&mut self, node: SimNode) {
+        self.numbers.insert(node.key, self.nodes.len());
+        self.nodes.push(node);
+    }
+
+    /// Gives a node another transport key, with which it starts next time.
+    pub fn set_transport(&mut self, at: usize, seed: [u8; 32]) {
+        let key = signpost_keys::SecretKey::from_seed(&seed).public();
+        self.nodes[at].founder.transport = seed;
+        let old = std::mem::replace(&mut self.nodes[at].key, key);
+        self.numbers.remove(&old);
+        self.numbers.insert(key, at);
+    }
+
     /// Kills a node: what was not flushed is lost, its connections break.
     pub fn kill(&mut self, at: usize) {
         let node = &mut self.nodes[at];
         node.core = None;
         node.life += 1;
         node.store.crash();
+        node.members = None;
         node.inbound.clear();
         node.judging.clear();
         node.seen.clear();
         node.outstanding.clear();
         node.mesh.clear();
-        for peer in std::mem::take(&mut node.connected) {
-            self.disconnect(peer, at);
+        node.connected.clear();
+        for peer in 0..self.nodes.len() {
+            if self.nodes[peer].connected.contains(&at) {
+                self.disconnect(peer, at);
+            }
         }
     }
 

@@ -65,19 +65,25 @@ impl Network {
                     });
                 self.send_reply(at, id, codec::encode(&answer));
             }
+            Action::DialBack { token, peer, .. } => {
+                let up = self.number_of(&peer).is_some_and(|to| self.nodes[to].core.is_some());
+                let result = if up { Ok(()) } else { Err("connection refused".to_owned()) };
+                self.push_event(at, 1, Event::DialBack { token, result });
+            }
+            Action::SetMembers(members) => self.set_members(at, &members),
             Action::Publish(frame) => self.publish(at, frame),
             Action::Judge { id, verdict } => self.judge(at, id, verdict),
             Action::Answer { ticket, reply } => {
                 let reply = self.spoil_reply(at, reply);
                 self.nodes[at].replies.insert(ticket, (self.now, reply));
             }
-            Action::Persist(Persist { batches, disclosure, then, .. }) => {
+            Action::Persist(Persist { batches, disclosures, then, .. }) => {
                 for batch in &batches {
                     self.nodes[at].store.apply(batch).expect("the memory store does not fail");
                 }
                 let life = self.nodes[at].life;
                 let then = self.spoil_order(at, then);
-                self.push(FLUSH_DELAY, Due::Durable { node: at, life, disclosure, then });
+                self.push(FLUSH_DELAY, Due::Durable { node: at, life, disclosures, then });
             }
             Action::LoadBlob(hash) => {
                 let bytes = self.nodes[at].blobs.get(&hash).cloned();

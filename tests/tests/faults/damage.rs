@@ -15,6 +15,7 @@ use std::{
 
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 use rand_core::Rng as _;
+use signpost_node::setup;
 use signpost_protocol::roster::Parameters;
 use signpost_tests::{
     client::{patient, record},
@@ -191,8 +192,10 @@ fn harms(sound: &Path, rng: &mut ChaCha20Rng) -> Vec<(PathBuf, Harm, usize)> {
     let inside = fs::read_to_string(&config).unwrap().find("listen = \"").unwrap() + 12;
     harms.push((config.clone(), Harm::Truncate, inside));
     harms.push((config, Harm::Zero, inside));
-    let own = ["keys/node.keystore", "roster.cbor", "inception.cose", "passphrase"];
-    for file in own.map(|name| sound.join(name)) {
+    let served = setup::organizations(sound).unwrap().remove(0);
+    let inception = setup::organization_dir(sound, &served).join("inception.cose");
+    let own = ["keys/node.keystore", "roster.cbor", "passphrase"];
+    for file in own.map(|name| sound.join(name)).into_iter().chain([inception]) {
         for harm in [Harm::Truncate, Harm::Zero] {
             harms.push((file.clone(), harm, place(length(&file))));
         }

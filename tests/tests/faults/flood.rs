@@ -213,7 +213,7 @@ impl Flooder {
         let blinding = Blinding::new(inputs.collect(), &mut rng).unwrap();
         Self {
             victim: key,
-            victim_organization: victim.organization,
+            victim_organization: victim.served[0].organization,
             members: vec![Member { key, addresses: vec![address.parse().unwrap()] }],
             large: large.to_owned(),
             blinded: blinding.blinded().to_vec(),
@@ -242,7 +242,7 @@ impl Flooder {
         let now = wall_clock();
         let ask = Ask {
             asked: self.victim_organization,
-            asking: self.identity.organization,
+            asking: self.identity.served[0].organization,
             subject,
             purpose: Text::new("TREAT").unwrap(),
             role: Text::new("clinician").unwrap(),
@@ -262,7 +262,7 @@ impl Flooder {
         let blinded = self.blinded.iter().map(|element| (*element).into()).collect();
         let request = EvaluateRequest {
             asked: self.victim_organization,
-            asking: self.identity.organization,
+            asking: self.identity.served[0].organization,
             request: RequestId(request),
             key_epoch: set.key_epoch,
             share_epoch: set.share_epoch,

@@ -203,7 +203,7 @@ async fn stranger(
             0 => NetworkCommand::Connect(victim.key),
             1 => request(victim.key, token, Plane::Hello, hello(network)),
             _ => {
-                let plane = [Plane::Ask, Plane::Evaluate, Plane::Digests][n / 3 % 3];
+                let plane = [Plane::Ask, Plane::Evaluate, Plane::Digests, Plane::Roster][n / 3 % 4];
                 request(victim.key, token, plane, vec![0x81, 0x00])
             }
         };
@@ -244,7 +244,7 @@ fn request(peer: PublicKey, token: u64, plane: Plane, frame: Vec<u8>) -> Network
 /// What a node asks first of all.
 fn hello(network: NetworkId) -> Vec<u8> {
     let versions = codec::Bounded::new(vec![1]).unwrap();
-    codec::encode(&HelloRequest { versions, network, now: wall_clock() })
+    codec::encode(&HelloRequest { versions, network, now: wall_clock(), joining: None })
 }
 
 fn note(n: usize, result: Result<Vec<u8>, RequestFailure>, seen: &Seen) {

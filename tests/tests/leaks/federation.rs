@@ -18,7 +18,7 @@ use signpost_node::{
     digests::SizeClass,
     network::{FrameTap, Traffic},
     runtime::{Node, NodeOptions, wall_clock},
-    setup::{self, Plan, PlannedOrganization},
+    setup::{self, Plan, PlannedNode, PlannedOrganization},
 };
 use signpost_protocol::roster::Parameters;
 
@@ -41,10 +41,12 @@ impl Federation {
             (0..2 * count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect();
         let ports: Vec<u16> = listeners.iter().map(|l| l.local_addr().unwrap().port()).collect();
         drop(listeners);
-        let organizations: Vec<_> = (0..count)
-            .map(|at| PlannedOrganization {
-                ods: format!("ORG{at}").parse().unwrap(),
-                name: format!("Organization {at}"),
+        let nodes: Vec<_> = (0..count)
+            .map(|at| PlannedNode {
+                organizations: vec![PlannedOrganization::new(
+                    format!("ORG{at}").parse().unwrap(),
+                    format!("Organization {at}"),
+                )],
                 dir: dir.join(format!("ORG{at}")),
                 peer_address: format!("/ip4/127.0.0.1/tcp/{}", ports[at]),
                 api_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, ports[count + at])),
@@ -53,7 +55,7 @@ impl Federation {
         let plan = Plan {
             network_name: "leak hunt".to_owned(),
             parameters: Parameters::STANDARD,
-            organizations,
+            nodes,
             class_max: SizeClass::for_locators(1_000).unwrap().number(),
             cost: Cost::weak_for_tests(),
         };
@@ -61,12 +63,12 @@ impl Federation {
         let mut federation = Self {
             nodes: (0..count).map(|_| None).collect(),
             https: Vec::new(),
-            dirs: plan.organizations.iter().map(|o| o.dir.clone()).collect(),
+            dirs: plan.nodes.iter().map(|node| node.dir.clone()).collect(),
             frames: Frames::default(),
         };
-        for organization in &plan.organizations {
-            let token = setup::open(&organization.dir).unwrap().api_token;
-            federation.https.push(Http { address: organization.api_listen, token });
+        for node in &plan.nodes {
+            let token = setup::open(&node.dir).unwrap().served.remove(0).api_token;
+            federation.https.push(Http { address: node.api_listen, token });
         }
         for at in 0..count {
             federation.restart(at).await;

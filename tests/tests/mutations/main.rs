@@ -11,6 +11,7 @@
 mod messages;
 mod mutator;
 mod outcome;
+mod roster;
 
 use std::{
     collections::BTreeMap,

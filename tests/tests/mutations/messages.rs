@@ -6,48 +6,54 @@ use minicbor::{Decode, Decoder, Encode, Encoder, bytes::ByteArray, decode, encod
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 use signpost_keys::{
-    Roster, SecretKey, ValidAt, Verified, VerifyError,
-    roster::{FoundingError, assemble, dealt_evaluators, endorse, incept, verify_inception},
+    Roster, SecretKey, ValidAt, Verified,
+    roster::{Statements, dealt_evaluators},
     sign,
 };
 use signpost_protocol::{
-    ContentHash, KeyEpoch, Locator, NetworkId, NodeId, OdsCode, OrganizationId, Pointer,
+    ContentHash, InvitationCode, KeyEpoch, Locator, NetworkId, OrganizationId, Pointer,
     PointerState, RequestId, Timestamp,
     blind::{EvaluateAnswer, EvaluatePurpose, EvaluateRequest},
     codec::{self, Bounded, ByteString, Text},
     digest::{DigestHead, DigestsAnswer, DigestsRequest, FilterHead, HeadVersion, Life},
     hello::{HelloAnswer, HelloRequest, Regard},
+    invitation::Invitation,
+    joining::{Joining, JoiningAnswer, JoiningStage},
     limits,
     locate::{Answer, Ask, AskSubject, RefusalCode, Reply},
-    roster::{Founding, Inception, KeyRecord, MemberRecord, NodeRecord, Parameters, Standing},
+    roster::{Founding, Parameters},
+    roster_exchange::{BucketDigests, RosterAnswer, RosterRequest},
     statement::{Body, Envelope, KeyUse, StatementKind},
 };
 
-use crate::outcome::Outcome;
+use crate::{
+    outcome::Outcome,
+    roster::{self, Founder},
+};
 
-const NOW: Timestamp = Timestamp(1_767_225_600_000);
-const DAY: u64 = 24 * 60 * 60 * 1000;
+pub(crate) const NOW: Timestamp = Timestamp(1_767_225_600_000);
+pub(crate) const DAY: u64 = 24 * 60 * 60 * 1000;
 
-type Judge = fn(&Network, &[u8]) -> Outcome;
-type Sign = fn(&Network, &[u8]) -> Option<Vec<u8>>;
+pub(crate) type Judge = fn(&Network, &[u8]) -> Outcome;
+pub(crate) type Sign = fn(&Network, &[u8]) -> Option<Vec<u8>>;
 
 /// A valid message, how it is judged, and how a changed payload is signed again.
 pub(crate) struct Subject {
     pub(crate) name: &'static str,
     pub(crate) message: Vec<u8>,
     pub(crate) payload: Vec<u8>,
-    judge: Judge,
-    sign: Option<Sign>,
-    names_its_key: bool,
+    pub(crate) judge: Judge,
+    pub(crate) sign: Option<Sign>,
+    pub(crate) names_its_key: bool,
     /// How often it is picked, beside others.
     pub(crate) weight: usize,
 }
 
 /// A roster file takes ten times as long as any other message: the time goes further elsewhere.
-const WEIGHT: usize = 8;
+pub(crate) const WEIGHT: usize = 8;
 
 impl Subject {
-    fn unsigned<T>(name: &'static str, message: &T) -> Self
+    pub(crate) fn unsigned<T>(name: &'static str, message: &T) -> Self
     where
         T: Encode<()> + for<'b> Decode<'b, ()> + PartialEq + fmt::Debug,
     {
@@ -71,7 +77,7 @@ impl Subject {
             }
         };
         let again: Sign = |network, payload| {
-            let raw = Raw::<B>(payload.to_vec(), PhantomData);
+            let raw = Raw::<B>::new(payload);
             Some(sign(raw, network.key::<B>(), &network.id).bytes().to_vec())
         };
         Self {
@@ -109,7 +115,7 @@ fn decoded<T>(bytes: &[u8]) -> Outcome
 where
     T: Encode<()> + for<'b> Decode<'b, ()> + PartialEq + fmt::Debug,
 {
-    match codec::decode::<T>("mutant", bytes, limits::ROSTER_BYTES_MAX) {
+    match codec::decode::<T>("mutant", bytes, limits::DIGESTS_ANSWER_FRAME_BYTES_MAX) {
         Ok(message) => {
             let encoded = codec::encode(&message);
             assert!(encoded.len() <= bytes.len());
@@ -121,7 +127,7 @@ where
     }
 }
 
-fn survives<B: Body + PartialEq + fmt::Debug>(statement: Verified<B>) -> Outcome {
+pub(crate) fn survives<B: Body + PartialEq + fmt::Debug>(statement: Verified<B>) -> Outcome {
     let again: B = codec::decode("mutant", &codec::encode(&*statement), B::BYTES_MAX)
         .expect("what was decoded can be encoded");
     assert_eq!(again, *statement);
@@ -129,7 +135,13 @@ fn survives<B: Body + PartialEq + fmt::Debug>(statement: Verified<B>) -> Outcome
 }
 
 /// Any bytes in the place of a body of kind `B`.
-struct Raw<B>(Vec<u8>, PhantomData<B>);
+pub(crate) struct Raw<B>(Vec<u8>, PhantomData<B>);
+
+impl<B> Raw<B> {
+    pub(crate) fn new(payload: &[u8]) -> Self {
+        Self(payload.to_vec(), PhantomData)
+    }
+}
 
 impl<B> Encode<()> for Raw<B> {
     fn encode<W: encode::Write>(
@@ -161,22 +173,13 @@ impl<B: Body> Body for Raw<B> {
     }
 }
 
-struct Founder {
-    organization: OrganizationId,
-    inception: Vec<u8>,
-    node: NodeId,
-    root: SecretKey,
-    pointer: SecretKey,
-    transport: SecretKey,
-}
-
 /// Three founders; the first one's messages are changed.
 pub(crate) struct Network {
-    id: NetworkId,
+    pub(crate) id: NetworkId,
+    /// What the founders have said, and one approval of a reset of the first one's root.
+    pub(crate) statements: Statements,
     roster: Roster,
-    founders: Vec<Founder>,
-    founding: Vec<u8>,
-    file: Vec<u8>,
+    pub(crate) founders: Vec<Founder>,
     originals: BTreeSet<Vec<u8>>,
 }
 
@@ -191,24 +194,27 @@ impl Network {
             name: text("Mutations"),
             founded: NOW,
             parameters: Parameters::STANDARD,
-            members: list(founders.iter().enumerate().map(|(n, f)| f.record(n)).collect()),
+            members: list(founders.iter().map(Founder::record).collect()),
             evaluators,
+            stewards: list(founders.iter().map(Founder::steward).collect()),
+            threshold: 2,
         });
-        let file = endorsed(&founders, &founding).expect("three founders fit");
-        let roster = Roster::open(&file, None).expect("a consistent founding");
-        let id = roster.network();
-        let mut network = Self { id, roster, founders, founding, file, originals: BTreeSet::new() };
+        let file = roster::file(&founders, &founding).expect("three founders fit");
+        let statements = Statements::read(&file, None, NOW).expect("a consistent founding");
+        let (id, roster) = (statements.network(), statements.roster(NOW));
+        let mut network = Self { id, statements, roster, founders, originals: BTreeSet::new() };
         network.originals = network.subjects().into_iter().map(|s| s.message).collect();
         network
     }
 
     /// The key that signs bodies of kind `B` for the first founder.
-    fn key<B: Body>(&self) -> &SecretKey {
+    pub(crate) fn key<B: Body>(&self) -> &SecretKey {
         let first = &self.founders[0];
         match B::SIGNED_BY {
             KeyUse::Pointer => &first.pointer,
             KeyUse::Transport => &first.transport,
-            KeyUse::Root | KeyUse::Govern => &first.root,
+            KeyUse::Govern => &first.govern,
+            KeyUse::Root => &first.root,
         }
     }
 
@@ -309,7 +315,8 @@ impl Network {
         };
         let version = HeadVersion { organization: us, node, version: 300 };
         let versions = || list(vec![2, 1]);
-        vec![
+        let mut subjects = self.roster_subjects();
+        subjects.extend([
             Subject::signed("pointer", self, pointer),
             Subject::signed("tombstone", self, tombstone),
             Subject::signed("digest head", self, head),
@@ -318,8 +325,6 @@ impl Network {
             Subject::signed("answer", self, answer),
             Subject::signed("evaluation request", self, request),
             Subject::signed("evaluation answer", self, evaluated),
-            self.inception(),
-            self.roster_file(),
             Subject::unsigned("compare", &DigestsRequest::Compare(hash)),
             Subject::unsigned("heads wanted", &DigestsRequest::Heads(list(vec![(us, node)]))),
             Subject::unsigned("blob wanted", &DigestsRequest::Blob(hash, 262_144)),
@@ -334,113 +339,122 @@ impl Network {
             Subject::unsigned("refusal", &Reply::Refused(RefusalCode::Busy)),
             Subject::unsigned(
                 "hello",
-                &HelloRequest { versions: versions(), network: self.id, now: NOW },
+                &HelloRequest { versions: versions(), network: self.id, now: NOW, joining: None },
+            ),
+            Subject::unsigned("hello answer", &hello_answer(Regard::Member, None)),
+        ]);
+        subjects.extend(self.roster_exchange());
+        subjects.extend(self.joining());
+        subjects
+    }
+
+    /// What members exchange to have the same roster.
+    fn roster_exchange(&self) -> Vec<Subject> {
+        let hashes = || [ContentHash([1; 32]), ContentHash([2; 32])];
+        let statement = bytes(&self.founders[0].inception);
+        vec![
+            Subject::unsigned("rosters compared", &RosterRequest::Compare(hashes()[0])),
+            Subject::unsigned("buckets", &RosterRequest::Buckets(list(vec![0, 23, 24, 255]))),
+            Subject::unsigned(
+                "statements wanted",
+                &RosterRequest::Statements(list(hashes().to_vec())),
+            ),
+            Subject::unsigned("founding wanted", &RosterRequest::Founding),
+            Subject::unsigned("same roster", &RosterAnswer::Same),
+            Subject::unsigned(
+                "digests of buckets",
+                &RosterAnswer::Digests(BucketDigests::of(&hashes())),
             ),
             Subject::unsigned(
-                "hello answer",
-                &HelloAnswer { regard: Regard::Member, versions: versions(), now: NOW },
+                "hashes",
+                &RosterAnswer::Hashes { buckets: 3, hashes: list(hashes().to_vec()) },
             ),
+            Subject::unsigned("statements", &RosterAnswer::Statements(list(vec![statement]))),
+            Subject::unsigned(
+                "founding told",
+                &RosterAnswer::Founding(bytes(self.statements.founding())),
+            ),
+            Subject::unsigned("roster busy", &RosterAnswer::Busy),
         ]
     }
 
-    fn inception(&self) -> Subject {
-        let message = self.founders[0].inception.clone();
-        let (_, inception) = verify_inception(&message).expect("it was just made");
-        Subject {
-            name: "inception",
-            payload: codec::encode(&*inception),
-            message,
-            judge: |_, bytes| match verify_inception(bytes) {
-                Ok((_, inception)) => survives(inception),
-                // The key stands inside, so these two come before the signature.
-                Err(VerifyError::WrongAuthor) => Outcome::Roster("an inception names another key"),
-                Err(error) => Outcome::of_verifying(&error, false),
-            },
-            sign: Some(|network, payload| {
-                let raw = Raw::<Inception>(payload.to_vec(), PhantomData);
-                let root = &network.founders[0].root;
-                Some(sign(raw, root, &NetworkId::NONE).bytes().to_vec())
-            }),
-            names_its_key: true,
-            weight: WEIGHT,
-        }
-    }
-
-    /// The roster file; signed again means endorsed again by every founder.
-    fn roster_file(&self) -> Subject {
-        Subject {
-            name: "roster",
-            message: self.file.clone(),
-            payload: self.founding.clone(),
-            judge: |network, bytes| match Roster::open(bytes, None) {
-                // Unknown fields around founding and endorsements mean nothing to anybody.
-                Ok(roster) if roster.network() == network.id => Outcome::SameNetwork,
-                Ok(_) => Outcome::Verified,
-                Err(FoundingError::Decode(error)) => Outcome::of_decoding(&error, false),
-                Err(FoundingError::Inception { .. }) => Outcome::Roster("an inception"),
-                Err(FoundingError::Endorsement { .. }) => Outcome::Roster("an endorsement"),
-                Err(FoundingError::NotEndorsed { .. }) => Outcome::Roster("not endorsed"),
-                Err(FoundingError::Inconsistent(_)) => {
-                    Outcome::Roster("the founding is not consistent")
-                }
-                Err(other) => panic!("an error that this test does not know: {other}"),
-            },
-            sign: Some(|network, founding| endorsed(&network.founders, founding)),
-            names_its_key: true,
-            weight: 1,
-        }
-    }
-}
-
-impl Founder {
-    fn draw(number: usize, rng: &mut ChaCha20Rng) -> Self {
-        let ods: OdsCode = format!("F{number}").parse().expect("an ODS code");
-        let (inception, root, _) = incept(ods, text("Founder"), NOW, rng);
-        let inception = inception.bytes().to_vec();
-        let (organization, _) = verify_inception(&inception).expect("it was just made");
-        let node = NodeId([number as u8; 16]);
-        let (pointer, transport) = (SecretKey::generate(rng), SecretKey::generate(rng));
-        Self { organization, inception, node, root, pointer, transport }
-    }
-
-    fn record(&self, number: usize) -> MemberRecord {
-        let key = |key: &SecretKey, usage| KeyRecord {
-            key: key.public(),
-            usage,
-            node: self.node,
-            not_before: NOW.minus(DAY),
-            not_after: NOW.plus(DAY),
+    /// What an applicant and the node that invited it say to each other, and the invitation.
+    fn joining(&self) -> Vec<Subject> {
+        let code = InvitationCode([9; 16]);
+        let hello = |joining| HelloRequest {
+            versions: list(vec![2, 1]),
+            network: self.id,
+            now: NOW,
+            joining: Some(joining),
         };
-        let addresses = list(vec![text("/ip4/192.0.2.1/tcp/4001")]);
-        MemberRecord {
-            inception: bytes(&self.inception),
-            standing: Standing::Admitted,
-            ods: format!("F{number}").parse().expect("an ODS code"),
+        let answer = |joining| hello_answer(Regard::Stranger, Some(joining));
+        let stage = JoiningStage::Proposed { approvals: 2, needed: 3 };
+        let inception = bytes(&self.founders[0].inception);
+        let invitation = Invitation {
+            network: self.id,
+            network_name: text("Mutations"),
+            ods: "F0".parse().expect("an ODS code"),
             name: text("Founder"),
-            nodes: list(vec![NodeRecord { node: self.node, addresses }]),
-            keys: list(vec![
-                key(&self.pointer, KeyUse::Pointer),
-                key(&self.transport, KeyUse::Transport),
-            ]),
-            class_max: 10,
-        }
+            code,
+            addresses: list(vec![text("/ip4/192.0.2.1/tcp/4001/p2p/12D3KooW")]),
+            expires: NOW.plus(DAY),
+        };
+        vec![
+            Subject::unsigned("inception", &hello(Joining::Inception { code, inception })),
+            Subject::unsigned("keys", &hello(Joining::Keys { code, keys: bytes(&[0x55; 64]) })),
+            Subject::unsigned(
+                "dial back",
+                &hello(Joining::DialBack { code, address: text("/ip4/192.0.2.1/tcp/4001") }),
+            ),
+            Subject::unsigned("progress wanted", &hello(Joining::Progress { code })),
+            Subject::unsigned("noted", &answer(JoiningAnswer::Noted)),
+            Subject::unsigned("unknown code", &answer(JoiningAnswer::UnknownCode)),
+            Subject::unsigned("full", &answer(JoiningAnswer::Full)),
+            Subject::unsigned("refused", &answer(JoiningAnswer::Refused(text("not signed")))),
+            Subject::unsigned(
+                "dialled back",
+                &answer(JoiningAnswer::DialBack { reachable: false, reason: text("refused") }),
+            ),
+            Subject::unsigned("progress", &answer(JoiningAnswer::Progress { stage })),
+            Subject::unsigned("invitation", &invitation),
+            invitation_text(&invitation),
+        ]
     }
 }
 
-fn endorsed(founders: &[Founder], founding: &[u8]) -> Option<Vec<u8>> {
-    let endorsements: Vec<_> =
-        founders.iter().map(|f| endorse(founding, f.organization, &f.root, NOW)).collect();
-    assemble(founding.to_vec(), &endorsements).ok()
+fn hello_answer(regard: Regard, joining: Option<JoiningAnswer>) -> HelloAnswer {
+    HelloAnswer { regard, versions: list(vec![2, 1]), now: NOW, joining }
 }
 
-fn text<const MAX: usize>(text: &str) -> Text<MAX> {
+/// An invitation as it is mailed. Upper case and white space are no change, so what is accepted is
+/// compared with the original: only a checksum that fits by chance would differ.
+fn invitation_text(invitation: &Invitation) -> Subject {
+    let message = invitation.to_string().into_bytes();
+    Subject {
+        name: "invitation as text",
+        payload: message.clone(),
+        message,
+        judge: |network, bytes| {
+            let parsed = std::str::from_utf8(bytes).ok().and_then(|text| text.parse().ok());
+            let Some(read): Option<Invitation> = parsed else { return Outcome::Malformed };
+            let written = read.to_string();
+            assert!(network.is_original(written.as_bytes()), "a mistyped invitation was taken");
+            Outcome::Decoded
+        },
+        sign: None,
+        names_its_key: false,
+        weight: WEIGHT,
+    }
+}
+
+pub(crate) fn text<const MAX: usize>(text: &str) -> Text<MAX> {
     Text::new(text).expect("a short text")
 }
 
-fn bytes<const MAX: usize>(bytes: &[u8]) -> ByteString<MAX> {
+pub(crate) fn bytes<const MAX: usize>(bytes: &[u8]) -> ByteString<MAX> {
     ByteString::new(bytes.to_vec()).expect("a few bytes")
 }
 
-fn list<T, const MAX: usize>(items: Vec<T>) -> Bounded<T, MAX> {
+pub(crate) fn list<T, const MAX: usize>(items: Vec<T>) -> Bounded<T, MAX> {
     Bounded::new(items).expect("a short list")
 }

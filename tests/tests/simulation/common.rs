@@ -1,6 +1,9 @@
 //! What every test here needs: patients, drafts, times.
 
-use signpost_node::core::local::{Draft, NewId, Write};
+use signpost_node::core::{
+    completeness::{Cause, CauseKind},
+    local::{Draft, Located, NewId, Write},
+};
 use signpost_protocol::{IdentifierSystem, PatientIdentifier, PointerState, codec::ByteString};
 
 /// The `n`th invented patient.
@@ -32,4 +35,12 @@ pub fn text_of(resource: &[u8]) -> Option<u64> {
 /// A new record.
 pub fn create(at: usize, patient: PatientIdentifier) -> Write {
     Write::Create { id: NewId::Random, draft: draft(at, patient, 0) }
+}
+
+/// The causes of a result, each with the ODS code that it names.
+pub fn causes(found: &Located) -> Vec<(CauseKind, String)> {
+    let ods = |cause: &Cause| {
+        cause.organization.as_ref().map_or(String::new(), |(ods, _)| ods.to_string())
+    };
+    found.completeness.causes().iter().map(|cause| (cause.kind, ods(cause))).collect()
 }

@@ -16,17 +16,10 @@ use signpost_tests::{
     sim::{Network, caller},
 };
 
-use crate::common::{create, draft, patient};
+use crate::common::{causes, create, draft, patient};
 
 const HOLDER: usize = 0;
 const ASKER: usize = 4;
-
-fn causes(found: &Located) -> Vec<(CauseKind, String)> {
-    let ods = |cause: &signpost_node::core::completeness::Cause| {
-        cause.organization.as_ref().map_or(String::new(), |(ods, _)| ods.to_string())
-    };
-    found.completeness.causes().iter().map(|cause| (cause.kind, ods(cause))).collect()
-}
 
 /// Five organizations, the fourth of this standing; [`HOLDER`] has a pointer for `patient(1)`.
 fn network(standing: Standing, seed: u64) -> (Network, PointerId) {

@@ -5,9 +5,11 @@
 mod basics;
 mod common;
 mod hazards;
+mod hosting;
 mod liar;
 mod plants;
 mod restored;
+mod roster;
 mod scenario;
 mod seeds;
 mod truth;

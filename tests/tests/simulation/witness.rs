@@ -61,6 +61,10 @@ impl Witness {
 
     /// DESIGN §7.3: the number of a head is never used for two.
     fn see_head(&mut self, from: usize, sender: &SimNode, bytes: &[u8]) {
+        if Envelope::kind_of(bytes) != Some(DigestHead::KIND) {
+            // A statement of the roster.
+            return;
+        }
         let head: DigestHead = body_of(bytes).expect("honest cores pass on proper heads");
         if head.organization != sender.founder.organization {
             return;

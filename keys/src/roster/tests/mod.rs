@@ -1,70 +1,109 @@
 //! Small founded networks, and what they accept and refuse.
 
+mod bounds;
+mod deciding;
+mod doubting;
 mod opening;
+mod properties;
+mod resetting;
 mod verifying;
+
+use std::rc::Rc;
 
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 use rand_core::CryptoRng;
 use signpost_protocol::{
-    NodeId, OdsCode, OrganizationId, Timestamp,
+    ContentHash, NetworkId, NodeId, OdsCode, OrganizationId, Timestamp,
     codec::{self, Bounded, ByteString, Text},
     roster::{
-        Endorsement, Founding, Inception, KeyRecord, MemberRecord, NodeRecord, Parameters, Standing,
+        Approval, Change, Founding, Heartbeat, Inception, KeyRecord, MemberRecord, NodeRecord,
+        Objection, OrganizationKeys, Parameters, Proposal, Revocation, RevocationReason, RootReset,
+        RosterFile, Standing, Steward, StewardEpoch,
     },
     statement::KeyUse,
 };
 
-use super::{FoundingError, Roster, assemble, dealt_evaluators, endorse, incept};
-use crate::{secret::SecretKey, verified::Verified};
+use super::{FoundingError, Refusal, Roster, State, Statements, dealt_evaluators, endorse, incept};
+use crate::{secret::SecretKey, sign, verified::Verified};
 
 const DAY: u64 = 24 * 60 * 60 * 1000;
 const FOUNDED: Timestamp = Timestamp(1_767_225_600_000);
 const EXPIRES: Timestamp = Timestamp(FOUNDED.0 + 90 * DAY);
 const NOW: Timestamp = Timestamp(FOUNDED.0 + 10 * DAY);
 
-/// A founder with all its secrets.
-struct Founder {
+/// A day of the network.
+fn day(number: u64) -> Timestamp {
+    FOUNDED.plus(number * DAY)
+}
+
+/// An organization with all its secrets.
+struct Party {
     ods: OdsCode,
-    organization: OrganizationId,
+    id: OrganizationId,
     inception: Verified<Inception>,
     node: NodeId,
     root: SecretKey,
+    govern: SecretKey,
     pointer: SecretKey,
     transport: SecretKey,
 }
 
-impl Founder {
-    fn draw(number: usize, rng: &mut impl CryptoRng) -> Self {
-        let ods: OdsCode = format!("F{number}F").parse().unwrap();
-        let name = Text::new(&format!("Founder {number}")).unwrap();
-        let (inception, root, _) = incept(ods.clone(), name, FOUNDED, rng);
-        let (organization, _) = super::verify_inception(inception.bytes()).unwrap();
+impl Party {
+    fn draw(ods: &str, rng: &mut impl CryptoRng) -> Self {
+        let ods: OdsCode = ods.parse().unwrap();
+        let (inception, root, _) = incept(ods.clone(), Text::new("Party").unwrap(), FOUNDED, rng);
+        let (id, _) = super::verify_inception(inception.bytes()).unwrap();
         let mut node = [0; 16];
         rng.fill_bytes(&mut node);
-        let pointer = SecretKey::generate(rng);
-        let transport = SecretKey::generate(rng);
         let node = NodeId(node);
-        Self { ods, organization, inception, node, root, pointer, transport }
+        let [govern, pointer, transport] = std::array::from_fn(|_| SecretKey::generate(rng));
+        Self { ods, id, inception, node, root, govern, pointer, transport }
     }
 
     fn key(&self, usage: KeyUse) -> KeyRecord {
-        let key = if usage == KeyUse::Pointer { &self.pointer } else { &self.transport };
+        let (key, node) = match usage {
+            KeyUse::Pointer => (&self.pointer, Some(self.node)),
+            KeyUse::Transport => (&self.transport, Some(self.node)),
+            _ => (&self.govern, None),
+        };
         let key = key.public();
-        KeyRecord { key, usage, node: self.node, not_before: FOUNDED, not_after: EXPIRES }
+        KeyRecord { key, usage, node, not_before: FOUNDED, not_after: EXPIRES, revoked: None }
     }
 
-    fn record(&self) -> MemberRecord {
-        let address = Text::new("/ip4/192.0.2.1/tcp/4001").unwrap();
-        let node = NodeRecord { node: self.node, addresses: Bounded::new(vec![address]).unwrap() };
+    fn record(&self, version: u64, standing: Standing) -> MemberRecord {
         MemberRecord {
             inception: ByteString::new(self.inception.bytes().to_vec()).unwrap(),
-            standing: Standing::Admitted,
+            version,
+            standing,
             ods: self.ods.clone(),
             name: self.inception.name.clone(),
-            nodes: Bounded::new(vec![node]).unwrap(),
-            keys: list(vec![self.key(KeyUse::Pointer), self.key(KeyUse::Transport)]),
             class_max: 10,
+            successor: None,
         }
+    }
+
+    fn member(&self, version: u64, standing: Standing) -> Change {
+        Change::Member(self.record(version, standing))
+    }
+
+    /// Its first key set: one node, a pointer, a transport and a govern key.
+    fn key_set(&self) -> OrganizationKeys {
+        let address = Text::new("/ip4/192.0.2.1/tcp/4001").unwrap();
+        let keys =
+            [KeyUse::Pointer, KeyUse::Transport, KeyUse::Govern].map(|usage| self.key(usage));
+        OrganizationKeys {
+            organization: self.id,
+            lineage: 0,
+            version: 1,
+            previous: ContentHash(self.id.0),
+            nodes: list(vec![NodeRecord { node: self.node, addresses: list(vec![address]) }]),
+            keys: list(keys.to_vec()),
+            issued: FOUNDED,
+        }
+    }
+
+    fn steward(&self) -> Steward {
+        Steward { organization: self.id, govern: self.govern.public() }
     }
 }
 
@@ -83,48 +122,207 @@ fn edit<T: Clone, const MAX: usize>(
     *items = list(owned);
 }
 
-/// A network to be.
+/// A network, with what it has said up to now.
+#[derive(Clone)]
 struct Network {
-    founders: Vec<Founder>,
+    /// The founders, then others.
+    parties: Vec<Rc<Party>>,
+    founders: usize,
     founding: Founding,
+    sets: Vec<OrganizationKeys>,
+    said: Vec<Vec<u8>>,
 }
 
 impl Network {
+    /// `count` founders, all of them stewards, and three organizations outside.
     fn of(count: usize) -> Self {
         let mut rng = ChaCha20Rng::seed_from_u64(count as u64);
-        let founders: Vec<_> = (0..count).map(|number| Founder::draw(number, &mut rng)).collect();
-        let organizations: Vec<_> = founders.iter().map(|f| f.organization).collect();
+        let draw = |number| Rc::new(Party::draw(&format!("F{number}F"), &mut rng));
+        let parties: Vec<_> = (0..count + 3).map(draw).collect();
+        let founders: Vec<_> = parties[..count].iter().map(|party| party.id).collect();
         let threshold = count as u16 / 2 + 1;
-        let (evaluators, _) = dealt_evaluators(&organizations, threshold, &mut rng).unwrap();
+        let (evaluators, _) = dealt_evaluators(&founders, threshold, &mut rng).unwrap();
+        let members = parties[..count].iter().map(|p| p.record(0, Standing::Admitted));
         let founding = Founding {
             name: Text::new("Test").unwrap(),
             founded: FOUNDED,
             parameters: Parameters::STANDARD,
-            members: list(founders.iter().map(Founder::record).collect()),
+            members: list(members.collect()),
             evaluators,
+            stewards: list(parties[..count].iter().map(|party| party.steward()).collect()),
+            threshold,
         };
-        Self { founders, founding }
+        let sets = parties[..count].iter().map(|party| party.key_set()).collect();
+        Self { parties, founders: count, founding, sets, said: Vec::new() }
     }
 
-    fn member(&mut self, at: usize, change: impl FnOnce(&mut MemberRecord)) {
-        edit(&mut self.founding.members, at, change);
+    fn threshold(&self) -> usize {
+        usize::from(self.founding.threshold)
     }
 
-    fn key(&mut self, member: usize, at: usize, change: impl FnOnce(&mut KeyRecord)) {
-        self.member(member, |record| edit(&mut record.keys, at, change));
+    fn id(&self) -> NetworkId {
+        NetworkId(ContentHash::of(&self.founding_bytes()).0)
     }
 
-    fn endorsements(&self) -> Vec<Verified<Endorsement>> {
-        let bytes = codec::encode(&self.founding);
-        self.founders.iter().map(|f| endorse(&bytes, f.organization, &f.root, FOUNDED)).collect()
+    fn founding_bytes(&self) -> Vec<u8> {
+        codec::encode(&self.founding)
     }
 
-    /// The roster file, endorsed by everybody.
+    /// Endorsements and key sets of the founders.
+    fn begun(&self) -> Vec<Vec<u8>> {
+        let bytes = self.founding_bytes();
+        let founders = self.parties[..self.founders].iter();
+        let endorse = |p: &Rc<Party>| endorse(&bytes, p.id, &p.root, FOUNDED).bytes().to_vec();
+        let mut begun: Vec<_> = founders.map(endorse).collect();
+        begun.extend(self.sets.iter().zip(&self.parties).map(|(set, p)| self.keys(set, &p.root)));
+        begun
+    }
+
+    /// Everything said up to now.
+    fn all(&self) -> Vec<Vec<u8>> {
+        [self.begun(), self.said.clone()].concat()
+    }
+
     fn file(&self) -> Vec<u8> {
-        assemble(codec::encode(&self.founding), &self.endorsements()).unwrap()
+        file(self.founding_bytes(), &self.all())
     }
 
     fn open(&self) -> Result<Roster, FoundingError> {
-        Roster::open(&self.file(), None)
+        Roster::open(&self.file(), None, NOW)
     }
+
+    /// What a node has that heard everything by `now`.
+    fn statements(&self, now: Timestamp) -> Statements {
+        let mut statements = Statements::begin(&self.founding_bytes(), None).unwrap();
+        for bytes in self.all() {
+            statements.take(&bytes, now).unwrap();
+        }
+        statements
+    }
+
+    fn roster(&self, now: Timestamp) -> Roster {
+        self.statements(now).roster(now)
+    }
+
+    fn state(&self, proposal: &Proposal, now: Timestamp) -> State {
+        let id = id_of(proposal);
+        self.statements(now).law(now).proposal(&id).unwrap().state.clone()
+    }
+
+    fn standing(&self, party: usize, now: Timestamp) -> Option<Standing> {
+        self.roster(now).member(&self.parties[party].id).map(|member| member.standing)
+    }
+
+    fn say(&mut self, bytes: Vec<u8>) {
+        self.said.push(bytes);
+    }
+
+    fn keys(&self, set: &OrganizationKeys, root: &SecretKey) -> Vec<u8> {
+        sign(set.clone(), root, &self.id()).bytes().to_vec()
+    }
+
+    /// A proposal of epoch 0 that lives for ten days.
+    fn proposal(&self, change: Change, issued: Timestamp) -> Proposal {
+        let expires = issued.plus(10 * DAY);
+        Proposal { epoch: 0, change, reason: Text::new("For a test").unwrap(), issued, expires }
+    }
+
+    fn approval(&self, party: usize, proposal: &Proposal, issued: Timestamp) -> Vec<u8> {
+        let party = &self.parties[party];
+        let proposal = ByteString::new(codec::encode(proposal)).unwrap();
+        let approval = Approval { steward: party.id, proposal, issued };
+        sign(approval, &party.govern, &self.id()).bytes().to_vec()
+    }
+
+    fn approve(&mut self, parties: &[usize], proposal: &Proposal, issued: Timestamp) {
+        for party in parties {
+            let approval = self.approval(*party, proposal, issued);
+            self.say(approval);
+        }
+    }
+
+    /// Enough stewards approve a change at once.
+    fn decide(&mut self, change: Change, issued: Timestamp) -> Proposal {
+        let proposal = self.proposal(change, issued);
+        let parties: Vec<_> = (0..self.threshold()).collect();
+        self.approve(&parties, &proposal, issued);
+        proposal
+    }
+
+    /// Another organization is admitted and lists its keys.
+    fn admit(&mut self, party: usize, issued: Timestamp) -> Proposal {
+        let member = self.parties[party].clone();
+        let proposal = self.decide(member.member(1, Standing::Admitted), issued);
+        let keys = self.keys(&member.key_set(), &member.root);
+        self.say(keys);
+        proposal
+    }
+
+    fn heartbeat(&self, party: usize, witnessed: &[&Proposal], issued: Timestamp) -> Vec<u8> {
+        let party = &self.parties[party];
+        let beat = Heartbeat {
+            steward: party.id,
+            number: issued.since(FOUNDED) / DAY + 1,
+            roster: ContentHash([0; 32]),
+            witnessed: list(witnessed.iter().map(|proposal| id_of(proposal)).collect()),
+            issued,
+        };
+        sign(beat, &party.transport, &self.id()).bytes().to_vec()
+    }
+
+    fn witness(&mut self, parties: &[usize], proposal: &Proposal, issued: Timestamp) {
+        for party in parties {
+            let beat = self.heartbeat(*party, &[proposal], issued);
+            self.say(beat);
+        }
+    }
+
+    /// A party's root says that its govern key is revoked.
+    fn revoke(&mut self, party: usize, since: Timestamp, said: Timestamp) {
+        let party = self.parties[party].clone();
+        let mut set = party.key_set();
+        set.version = 2;
+        set.issued = said;
+        let reason = RevocationReason::Compromised;
+        edit(&mut set.keys, 2, |key| key.revoked = Some(Revocation { since, reason }));
+        let keys = self.keys(&set, &party.root);
+        self.say(keys);
+    }
+
+    /// The founders and then others as stewards of an epoch.
+    fn epoch(&self, number: u64, previous: ContentHash, stewards: &[usize]) -> Change {
+        let threshold = stewards.len() as u16 / 2 + 1;
+        let stewards = list(stewards.iter().map(|at| self.parties[*at].steward()).collect());
+        let parameters = Parameters::STANDARD;
+        Change::Stewards(StewardEpoch { number, previous, stewards, threshold, parameters })
+    }
+
+    fn reset(&self, party: usize, lineage: u32, root: &SecretKey) -> Change {
+        let organization = self.parties[party].id;
+        let next_root = ContentHash([7; 32]);
+        Change::Root(RootReset { organization, lineage, root: root.public(), next_root })
+    }
+
+    fn objection(
+        &self,
+        party: usize,
+        proposal: &Proposal,
+        key: &SecretKey,
+        issued: Timestamp,
+    ) -> Vec<u8> {
+        let organization = self.parties[party].id;
+        let (proposal, reason) = (id_of(proposal), Text::new("It was not us").unwrap());
+        let objection = Objection { organization, proposal, reason, issued };
+        sign(objection, key, &self.id()).bytes().to_vec()
+    }
+}
+
+fn id_of(proposal: &Proposal) -> ContentHash {
+    ContentHash::of(&codec::encode(proposal))
+}
+
+fn file(founding: Vec<u8>, statements: &[Vec<u8>]) -> Vec<u8> {
+    let statements = statements.iter().map(|bytes| ByteString::new(bytes.clone()).unwrap());
+    let statements = list(statements.collect());
+    codec::encode(&RosterFile { founding: ByteString::new(founding).unwrap(), statements })
 }

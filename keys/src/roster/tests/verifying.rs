@@ -6,6 +6,7 @@ use signpost_protocol::{
     codec::Bounded,
     digest::DigestHead,
     locate::{Answer, Ask, AskSubject},
+    roster::Endorsement,
     statement::{Body, Unsigned},
 };
 
@@ -95,20 +96,20 @@ fn evaluate_answer(organization: OrganizationId, issued: Timestamp) -> EvaluateA
 /// Accepts a statement of this kind, and refuses everything one step away from it.
 fn check<B: Body + PartialEq + std::fmt::Debug>(make: Make<B>) {
     let mut network = Network::of(3);
-    network.member(2, |member| member.standing = Standing::Suspended);
+    network.decide(network.parties[2].member(1, Standing::Suspended), day(1));
     let roster = network.open().unwrap();
     let id = roster.network();
-    let [first, second, suspended] = &network.founders[..] else { panic!("three founders") };
-    let right = |founder: &Founder| match B::SIGNED_BY {
+    let [first, second, suspended, ..] = &network.parties[..] else { panic!("three founders") };
+    let right = |founder: &Party| match B::SIGNED_BY {
         KeyUse::Pointer => founder.pointer.expose_seed(),
         _ => founder.transport.expose_seed(),
     };
-    let right = |founder| SecretKey::from_seed(&right(founder));
+    let right = |founder: &Party| SecretKey::from_seed(&right(founder));
     let wrong = match B::SIGNED_BY {
         KeyUse::Pointer => &first.transport,
         _ => &first.pointer,
     };
-    let author = first.organization;
+    let author = first.id;
     let now = ValidAt::Now(NOW);
     let verify = |body: B, key: &SecretKey, network: &NetworkId, at: ValidAt| {
         roster.verify::<B>(sign(body, key, network).bytes(), at)
@@ -156,7 +157,7 @@ fn check<B: Body + PartialEq + std::fmt::Debug>(make: Make<B>) {
         ),
         (
             "a suspended member",
-            verify(make(suspended.organization, NOW), &right(suspended), &id, now),
+            verify(make(suspended.id, NOW), &right(suspended), &id, now),
             VerifyError::NotAdmitted,
         ),
         (
@@ -271,8 +272,8 @@ impl<B: Body> Body for Disguised<B> {
 fn a_signature_for_one_kind_is_none_for_another() {
     let network = Network::of(1);
     let roster = network.open().unwrap();
-    let founder = &network.founders[0];
-    let body = answer(founder.organization, NOW);
+    let founder = &network.parties[0];
+    let body = answer(founder.id, NOW);
     let as_head = sign(Disguised(body.clone()), &founder.pointer, &roster.network());
     let as_answer = sign(body.clone(), &founder.pointer, &roster.network());
     // Same key, same payload: the content type gives it away, ...
@@ -288,32 +289,36 @@ fn a_signature_for_one_kind_is_none_for_another() {
 
 #[test]
 fn a_shared_node_speaks_for_each_organization_that_lists_it() {
-    let mut network = Network::of(2);
-    let (node, key) =
-        (network.founders[0].record().nodes[0].clone(), network.founders[0].key(KeyUse::Transport));
-    network.member(1, |member| {
-        member.nodes = list(member.nodes.iter().cloned().chain([node]).collect());
-        member.keys = list(member.keys.iter().copied().chain([key]).collect());
-        member.standing = Standing::Expelled;
-    });
+    let mut network = Network::of(3);
+    let (first, second) = (network.parties[0].clone(), network.parties[1].clone());
+    let (node, key) = (first.key_set().nodes[0].clone(), first.key(KeyUse::Transport));
+    let set = &mut network.sets[1];
+    set.nodes = list(set.nodes.iter().cloned().chain([node]).collect());
+    set.keys = list(set.keys.iter().copied().chain([key]).collect());
+    network.decide(second.member(1, Standing::Expelled), day(1));
     let roster = network.open().unwrap();
-    let (first, second) = (&network.founders[0], &network.founders[1]);
-    let verify = |asking: &Founder| {
-        let statement = sign(ask(asking.organization, NOW), &first.transport, &roster.network());
+    let verify = |asking: &Party| {
+        let statement = sign(ask(asking.id, NOW), &first.transport, &roster.network());
         roster.verify::<Ask>(statement.bytes(), ValidAt::Now(NOW))
     };
-    assert!(verify(first).is_ok());
+    assert!(verify(&first).is_ok());
     // Cut off message by message: the node goes on speaking for the member that remains.
-    assert!(matches!(verify(second), Err(VerifyError::NotAdmitted)));
+    assert!(matches!(verify(&second), Err(VerifyError::NotAdmitted)));
     let peer = first.transport.public();
-    assert_eq!(roster.organizations_of_peer(&peer, NOW), [first.organization]);
+    assert_eq!(roster.organizations_of_peer(&peer, NOW), [first.id]);
 }
 
 #[test]
-fn statements_of_roots_count_nowhere_but_in_the_founding() {
-    let network = Network::of(1);
+fn statements_of_the_roster_count_nowhere_but_in_it() {
+    let mut network = Network::of(1);
+    network.witness(
+        &[0],
+        &network.proposal(network.parties[1].member(1, Standing::Admitted), day(1)),
+        day(1),
+    );
     let roster = network.open().unwrap();
-    let endorsement = network.endorsements().remove(0);
-    let error = roster.verify::<Endorsement>(endorsement.bytes(), ValidAt::Issue).unwrap_err();
-    assert!(matches!(error, VerifyError::UnknownKey), "{error}");
+    let root = roster.verify::<Endorsement>(&network.all()[0], ValidAt::Issue).unwrap_err();
+    assert!(matches!(root, VerifyError::UnknownKey), "{root}");
+    // A govern key of a member is known, and so is what it may sign; a heartbeat counts as well.
+    assert!(roster.verify::<Heartbeat>(&network.said[0], ValidAt::Issue).is_ok());
 }

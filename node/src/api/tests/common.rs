@@ -7,12 +7,17 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use crate::{
-    api::testing::{Api, RESOURCE, TOKEN, located, resource, search, with_handle},
-    core::local::{Confirmation, EvaluatorsStatus, LocalReply, StatusReport},
+    api::testing::{
+        Api, OTHER_TOKEN, RESOURCE, SERVED, TOKEN, located, resource, search, with_handle,
+    },
+    core::local::{
+        Confirmation, EvaluatorsStatus, InviteError, LocalReply, LocalRequest, NotAdmitted, Page,
+        ReadError, RosterStatus, StatusReport,
+    },
     handle::NodeHandle,
 };
 
-fn report(ready: bool) -> StatusReport {
+pub(super) fn report(ready: bool) -> StatusReport {
     StatusReport {
         network_name: "test".into(),
         network: "00".into(),
@@ -24,6 +29,17 @@ fn report(ready: bool) -> StatusReport {
             members: Vec::new(),
             connected: Vec::new(),
             dealt: true,
+        },
+        roster: RosterStatus {
+            epoch: 0,
+            stewards: Vec::new(),
+            threshold: 1,
+            digest: "00".into(),
+            heard_of: "2026-01-01T00:00:00Z".into(),
+            expiry: "fresh".into(),
+            hours_to_no_governance: 336.0,
+            hours_to_no_disclosure: 720.0,
+            findings: 0,
         },
         ready,
         notices: vec!["a notice".into()],
@@ -170,10 +186,10 @@ async fn probes_need_no_token_and_tell_ready_from_not() {
     let anonymous = [("authorization", "")];
     assert_eq!(api.send("GET", "/healthz", &anonymous, "").await.status, 200);
     let reply = api.send("GET", "/readyz", &anonymous, "").await;
-    assert_eq!(
-        (reply.status.as_u16(), reply.json()),
-        (200, json!({"ready": true, "notices": ["a notice"]}))
-    );
+    let told = reply.json();
+    assert_eq!((reply.status.as_u16(), &told["ready"]), (200, &json!(true)));
+    assert_eq!(told["notices"], json!(["a notice"]));
+    assert_eq!(told["roster"]["hours_to_no_governance"], 336.0);
     let reply = api.send("GET", "/readyz", &anonymous, "").await;
     assert_eq!((reply.status.as_u16(), &reply.json()["ready"]), (503, &json!(false)));
 }
@@ -191,7 +207,7 @@ async fn status_and_confirmation_are_passed_on() {
 
 #[tokio::test]
 async fn a_node_whose_core_is_gone_says_so() {
-    let (handle, calls) = NodeHandle::channel();
+    let (handle, calls) = NodeHandle::channel(&SERVED);
     drop(calls);
     let request = |path: &str| {
         let request =
@@ -209,7 +225,7 @@ async fn a_node_whose_core_is_gone_says_so() {
 
 #[tokio::test]
 async fn requests_beyond_the_bound_are_sent_away_and_probes_are_not() {
-    let (handle, mut calls) = NodeHandle::channel();
+    let (handle, mut calls) = NodeHandle::channel(&SERVED);
     let router = with_handle(handle);
     let api = Arc::new(router);
     let mut waiting = Vec::new();
@@ -276,4 +292,73 @@ async fn nothing_of_the_patient_is_logged() {
     assert!(text.contains("/fhir/R4/DocumentReference/{id}"), "the log is looked at: {text}");
     assert_eq!(text.lines().count(), 6, "{text}");
     assert!(!text.contains("999"), "{text}");
+}
+
+#[tokio::test]
+async fn the_token_decides_on_whose_behalf_a_request_is_made() {
+    let api = Api::new(|request| match request {
+        LocalRequest::Locate(_) => located(Vec::new()),
+        LocalRequest::Status => LocalReply::Status(Box::new(report(true))),
+        LocalRequest::ConfirmRestored => LocalReply::ConfirmRestored(Confirmation::Done),
+        LocalRequest::SourceIds { .. } => {
+            LocalReply::SourceIds(Ok(Page { items: Vec::new(), next: None }))
+        }
+        LocalRequest::Export { .. } => {
+            LocalReply::Export(Ok(Page { items: Vec::new(), next: None }))
+        }
+        LocalRequest::Read(request) => LocalReply::Read(Err(ReadError::NotFound(request.id))),
+        LocalRequest::Rehearse(_) | LocalRequest::Write(_) => LocalReply::Write(Vec::new()),
+        LocalRequest::Invite { .. } => LocalReply::Invite(Err(InviteError::NoAddress)),
+        LocalRequest::Applicants => LocalReply::Applicants(Ok(Vec::new())),
+        LocalRequest::RosterFile => LocalReply::RosterFile(Vec::new()),
+        LocalRequest::SubmitStatements(_) => LocalReply::SubmitStatements(Vec::new()),
+    });
+    let requests = [
+        ("GET", search("")),
+        ("GET", format!("{RESOURCE}/RX1-7")),
+        ("DELETE", format!("{RESOURCE}/RX1-7")),
+        ("GET", "/signpost/v1/status".to_owned()),
+        ("GET", "/signpost/v1/export".to_owned()),
+        ("GET", "/signpost/v1/sources/PAS/ids".to_owned()),
+        ("POST", "/signpost/v1/confirm-restored".to_owned()),
+        ("GET", "/signpost/v1/applicants".to_owned()),
+    ];
+    for (method, path) in &requests {
+        for token in [TOKEN, OTHER_TOKEN] {
+            let bearer = format!("Bearer {token}");
+            api.send(method, path, &[("authorization", &bearer)], "").await;
+        }
+    }
+    let expected: Vec<_> = std::iter::repeat_n(SERVED, requests.len()).flatten().collect();
+    assert_eq!(api.asking(), expected);
+    // Two tokens at once are none.
+    let two = [TOKEN, OTHER_TOKEN].map(|token| format!("Bearer {token}"));
+    let both = [("authorization", &*two[0]), ("authorization", &*two[1])];
+    api.send("GET", &search(""), &both, "").await.refused(401, "login");
+}
+
+#[tokio::test]
+async fn an_organization_that_is_not_admitted_is_told_so() {
+    let refusal = || NotAdmitted {
+        ods: "RX1".parse().unwrap(),
+        name: "Royal Example".into(),
+        standing: "is suspended from the network",
+    };
+    let api = Api::new(move |request| match request {
+        LocalRequest::Locate(_) => LocalReply::Locate(Err(refusal().into())),
+        LocalRequest::Read(_) => LocalReply::Read(Err(refusal().into())),
+        _ => LocalReply::Write(vec![Err(refusal().into())]),
+    });
+    let replies = [
+        api.get(&search("")).await,
+        api.get(&format!("{RESOURCE}/RX2-7")).await,
+        api.send_resource("POST", RESOURCE, &[], &resource()).await,
+    ];
+    for reply in replies {
+        let outcome = reply.refused(403, "forbidden");
+        let issue = &outcome["issue"][0];
+        assert_eq!(issue["details"]["coding"][0]["code"], "not-admitted");
+        let said = issue["diagnostics"].as_str().unwrap();
+        assert!(said.starts_with("Royal Example (RX1) is suspended from the network"), "{said}");
+    }
 }

@@ -2,6 +2,8 @@
 
 mod common;
 mod import;
+mod joining;
 mod records;
+mod roster;
 mod search;
 mod sockets;

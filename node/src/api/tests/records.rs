@@ -163,7 +163,8 @@ async fn each_reason_against_a_write_has_its_status() {
     let ods = || "RX9".parse().unwrap();
     let too_few = || LocateError::TooFewEvaluators { reached: 0, needed: 1, detail: String::new() };
     let cases = [
-        (WriteError::NotServed { ods: ods(), served: "RX1".into() }, 403, "forbidden"),
+        (WriteError::NotServed { ods: ods(), served: ods() }, 403, "forbidden"),
+        (WriteError::OtherServed { ods: ods(), asking: ods() }, 403, "forbidden"),
         (WriteError::IdPrefix { ods: ods() }, 422, "business-rule"),
         (WriteError::Exists(id()), 409, "duplicate"),
         (WriteError::NotFound(id()), 404, "not-found"),

@@ -19,7 +19,7 @@ use tokio::{
 use crate::{
     api::{
         serve,
-        testing::{Api, RESOURCE, TOKEN, located, search, with_handle},
+        testing::{Api, RESOURCE, SERVED, TOKEN, located, search, with_handle},
     },
     handle::NodeHandle,
 };
@@ -107,7 +107,7 @@ async fn garbage_and_half_requests_leave_the_server_running() {
 
 #[tokio::test]
 async fn stopping_waits_for_the_request_under_way() {
-    let (handle, mut calls) = NodeHandle::channel();
+    let (handle, mut calls) = NodeHandle::channel(&SERVED);
     let server = start(with_handle(handle)).await;
     let mut idle = TcpStream::connect(server.address).await.unwrap();
     let mut stream = TcpStream::connect(server.address).await.unwrap();

@@ -294,6 +294,7 @@ fn import(dir: &Path, files: Vec<PathBuf>) -> anyhow::Result<ExitCode> {
         document_url: None,
         map: None,
         ignore_unknown_columns: false,
+        behalf: Behalf::default(),
     };
     super::run(dir, &args, true, &Interrupt::default())
 }

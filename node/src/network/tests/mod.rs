@@ -1,8 +1,11 @@
 //! Several networks in one process, over loopback TCP or memory.
 
+mod dial_back;
 mod exchanges;
 mod gossip;
 mod hostile;
+mod joining;
+mod membership;
 mod strangers;
 
 use std::{future::Future, time::Duration};
@@ -125,6 +128,25 @@ impl Node {
         self.until("response", |event| match event {
             NetworkEvent::Response { token: found, result, .. } if found == token => Some(result),
             _ => None,
+        })
+        .await
+    }
+
+    /// A request's outcome and the end of a member's connection, whichever comes first.
+    pub(super) async fn cut_off(
+        &mut self,
+        token: u64,
+    ) -> (Result<Vec<u8>, RequestFailure>, PublicKey) {
+        let (mut outcome, mut gone) = (None, None);
+        self.until("response and end of the connection", |event| {
+            match event {
+                NetworkEvent::Response { token: found, result, .. } if found == token => {
+                    outcome = Some(result);
+                }
+                NetworkEvent::Disconnected { peer, member: true } => gone = Some(peer),
+                _ => {}
+            }
+            outcome.clone().zip(gone)
         })
         .await
     }

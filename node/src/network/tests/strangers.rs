@@ -13,6 +13,8 @@ use super::{
 };
 use crate::network::{gate::STRANGER_HELLOS_MAX, plane::gossip_name};
 
+const MEMBERS_ONLY: [Plane; 4] = [Plane::Ask, Plane::Evaluate, Plane::Digests, Plane::Roster];
+
 /// A member that knows one other, and a stranger that believes itself a member.
 async fn member_and_stranger(make: fn() -> NetworkConfig) -> (Node, Node, Node) {
     let (member, mut other) = pair(make(), make()).await;
@@ -27,7 +29,7 @@ async fn member_and_stranger(make: fn() -> NetworkConfig) -> (Node, Node, Node) 
 async fn a_stranger_gets_hello_and_nothing_else() {
     let (mut member, mut other, mut stranger) = member_and_stranger(tcp).await;
     exchange(&mut stranger, &mut member, Plane::Hello, 1).await;
-    for (token, plane) in (2..).zip([Plane::Ask, Plane::Evaluate, Plane::Digests]) {
+    for (token, plane) in (2..).zip(MEMBERS_ONLY) {
         stranger.ask(token, member.key, plane, b"question").await;
         assert_eq!(stranger.response(token).await, Err(RequestFailure::Unsupported));
     }
@@ -92,8 +94,7 @@ async fn the_negotiation_with_a_stranger_offers_no_protocol_but_hello() {
         "/ipfs/kad/1.0.0",
     ];
     let names = names.into_iter().map(StreamProtocol::new);
-    let planes = [Plane::Ask, Plane::Evaluate, Plane::Digests];
-    let ours = planes
+    let ours = MEMBERS_ONLY
         .into_iter()
         .map(|plane| plane.protocol(&NETWORK))
         .chain([StreamProtocol::try_from_owned(gossip_name(&NETWORK)).expect("a name")]);

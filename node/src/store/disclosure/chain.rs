@@ -21,10 +21,10 @@ const NAME_END: &str = ".jsonl";
 
 /// A line as written: `previous` is the SHA-256 of the line before, in hexadecimal.
 #[derive(Serialize)]
-pub(super) struct Line<'a> {
-    pub(super) n: u64,
-    pub(super) previous: &'a str,
-    pub(super) record: &'a DisclosureRecord,
+pub(crate) struct Line<'a, R = DisclosureRecord> {
+    pub(crate) n: u64,
+    pub(crate) previous: &'a str,
+    pub(crate) record: &'a R,
 }
 
 /// A line as checked: records written by another version are as good.
@@ -50,7 +50,7 @@ impl Head {
     pub const START: Self = Self { next: 0, hash: [0; 32] };
 
     /// Behind line `n`, given without its newline.
-    pub(super) fn behind(n: u64, line: &[u8]) -> Self {
+    pub(crate) fn behind(n: u64, line: &[u8]) -> Self {
         Self { next: n.saturating_add(1), hash: Sha256::digest(line).into() }
     }
 }
@@ -80,7 +80,7 @@ enum FaultKind {
 
 impl ChainFault {
     /// Whether a crash explains it: nothing readable follows.
-    pub(super) fn is_torn_tail(&self) -> bool {
+    pub(crate) fn is_torn_tail(&self) -> bool {
         self.kind == FaultKind::Torn
     }
 }
@@ -122,15 +122,15 @@ pub fn verify(directory: impl AsRef<Path>) -> Result<ChainReport, StoreError> {
 }
 
 /// One segment, as far as it is sound.
-pub(super) struct Walked {
-    pub(super) head: Option<Head>,
-    pub(super) sound_bytes: u64,
-    pub(super) fault: Option<ChainFault>,
+pub(crate) struct Walked {
+    pub(crate) head: Option<Head>,
+    pub(crate) sound_bytes: u64,
+    pub(crate) fault: Option<ChainFault>,
 }
 
 /// Checks the lines of a segment, which begins at line `first`, against each other and against
 /// `head`, where the segment before ended. Without that, the first line is taken as it is.
-pub(super) fn walk(path: &Path, first: u64, head: Option<Head>) -> io::Result<Walked> {
+pub(crate) fn walk(path: &Path, first: u64, head: Option<Head>) -> io::Result<Walked> {
     let mut reader = BufReader::new(File::open(path)?);
     let mut head = head.or((first == 0).then_some(Head::START));
     let mut n = head.map_or(first, |head| head.next);

@@ -33,7 +33,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use self::chain::{Line, segment_name, segments, walk};
+pub(crate) use self::chain::{Line, walk};
+use self::chain::{segment_name, segments};
 pub use self::{
     chain::{ChainFault, ChainReport, Head, LINE_BYTES_MAX, verify},
     record::{
@@ -232,7 +233,7 @@ impl DisclosureLog {
 
 /// Moves what follows the first `sound_bytes` of a segment to its `.torn` file, that file first:
 /// a crash in between leaves the tail in both, never in neither.
-fn set_torn_tail_aside(segment: &Path, sound_bytes: u64) -> io::Result<()> {
+pub(crate) fn set_torn_tail_aside(segment: &Path, sound_bytes: u64) -> io::Result<()> {
     let mut tail = File::open(segment)?;
     io::Seek::seek(&mut tail, io::SeekFrom::Start(sound_bytes))?;
     let mut name = segment.as_os_str().to_owned();

@@ -49,7 +49,7 @@ pub(crate) struct Outcome {
 
 impl Target {
     pub(crate) fn node(node: &Node) -> anyhow::Result<Self> {
-        let token = std::fs::read_to_string(node.dir.join("api.token"))?;
+        let token = std::fs::read_to_string(node.token_file())?;
         let address = SocketAddr::from(([127, 0, 0, 1], node.api_port));
         Ok(Self { address, token: token.trim().to_owned() })
     }

@@ -191,6 +191,8 @@ impl Scenario {
                 self.set_clock(at, 0);
             }
         }
+        self.counts.decided = self.decided.count;
+        self.end_governing();
         // The liar has lied about itself too; its admin has nothing to send again.
         let restored = Restored::new(&self.network, self.liar);
         self.restored.insert(self.liar, restored);

@@ -2,6 +2,7 @@
 
 mod demands;
 mod faults;
+mod governing;
 mod replies;
 mod users;
 
@@ -20,7 +21,7 @@ use signpost_tests::{
     sim::{Backup, Network, Plant},
 };
 
-use self::demands::Due;
+use self::{demands::Due, governing::Decided};
 use crate::{
     liar::Liar,
     restored::Restored,
@@ -39,6 +40,7 @@ const PARAMETERS: Parameters = Parameters {
     head_age_max: Parameters::STANDARD.head_age_max / 36,
     clock_skew_max: Parameters::STANDARD.clock_skew_max / 30,
     request_life_max: Parameters::STANDARD.request_life_max,
+    ..Parameters::STANDARD
 };
 /// Milliseconds within which a new pointer is advertised when all is well (`docs/hazards.md`, row 2).
 const ADVERTISED_WITHIN: u64 = 1_000;
@@ -73,6 +75,8 @@ pub struct Counts {
     pub lies: u64,
     /// Times that something had to be in a complete result.
     pub demands: u64,
+    /// Decisions of the stewards, and of members about their keys.
+    pub decided: u64,
 }
 
 impl Counts {
@@ -85,6 +89,7 @@ impl Counts {
         self.restored += other.restored;
         self.lies += other.lies;
         self.demands += other.demands;
+        self.decided += other.decided;
     }
 }
 
@@ -94,6 +99,7 @@ enum Op {
     Locate(Search),
     Read { id: PointerId, in_calm: bool },
     Confirm,
+    Submit,
 }
 
 /// A locate under way.
@@ -106,6 +112,8 @@ struct Search {
     /// Whether the node's only other inquiries are other nodes'.
     alone: bool,
     in_calm: bool,
+    /// Whom the node knew to be suspended when it was asked.
+    cut_off: Vec<usize>,
 }
 
 struct Asked {
@@ -132,6 +140,7 @@ pub struct Scenario {
     down: BTreeMap<usize, (u64, Disk)>,
     backups: BTreeMap<usize, Backup>,
     restored: BTreeMap<usize, Restored>,
+    decided: Decided,
     /// Nodes that may say that they were restored: whose disk was replaced, and who lies about itself.
     replaced: BTreeSet<usize>,
     /// The least and the greatest difference that each clock had, and whether it ever changed.
@@ -184,6 +193,8 @@ impl Scenario {
             down: BTreeMap::new(),
             backups: BTreeMap::new(),
             restored: BTreeMap::new(),
+            // One seed in four, and none of those that are kept from before there was governing.
+            decided: Decided::new(matches!(seed % 8, 4 | 6)),
             replaced: BTreeSet::from([liar]),
             skews: vec![(0, 0); NODES],
             calm_since: None,
@@ -212,6 +223,7 @@ impl Scenario {
             let until = self.network.now + 6_000 + self.below(8_000);
             while self.network.now < until {
                 match self.below(4) {
+                    0 if self.decided.governs && self.below(2) == 0 => self.govern()?,
                     0 => self.fault()?,
                     _ => self.user_acts()?,
                 }
@@ -240,7 +252,7 @@ impl Scenario {
         for asked in self.asked.values() {
             let limit = match asked.op {
                 Op::Locate(_) | Op::Read { .. } => DEADLINE,
-                Op::Write { .. } | Op::OfLiar | Op::Confirm => WRITE_DEADLINE,
+                Op::Write { .. } | Op::OfLiar | Op::Confirm | Op::Submit => WRITE_DEADLINE,
             };
             if now > asked.begun + limit + SLACK {
                 return Err(format!("ORG{} leaves a user without a reply", asked.at));
@@ -331,6 +343,9 @@ impl Scenario {
             if let Some(fault) = status.notices.iter().find(is_fault) {
                 return Ok(Some(format!("ORG{at}: {fault}")));
             }
+        }
+        if !self.network.agrees() {
+            return Ok(Some("nodes do not agree on what is law".to_owned()));
         }
         Ok(None)
     }

@@ -29,7 +29,9 @@ impl Scenario {
             (Op::Write { writes }, LocalReply::Write(results)) => {
                 self.written(at, time, &writes, results)
             }
-            (Op::OfLiar, LocalReply::Write(_)) => Ok(()),
+            (Op::OfLiar, LocalReply::Write(_)) | (Op::Submit, LocalReply::SubmitStatements(_)) => {
+                Ok(())
+            }
             (Op::Locate(search), LocalReply::Locate(result)) => {
                 self.located(at, begun, time, &search, result)
             }
@@ -75,6 +77,9 @@ impl Scenario {
                     self.truth.acknowledged(id, time, &written)?;
                 }
                 Err(WriteError::Blinding(_) | WriteError::Busy(_)) => self.truth.refused(id),
+                Err(WriteError::NotAdmitted(_)) if self.decided.ever.contains(&at) => {
+                    self.truth.refused(id);
+                }
                 Err(WriteError::CannotSign(_)) if self.was_wrong(at) => self.truth.refused(id),
                 Err(WriteError::Gone(_)) if was_deleted => self.truth.gone(id, time),
                 Err(WriteError::NotFound(_)) if record.in_doubt && deleting => {
@@ -157,6 +162,7 @@ impl Scenario {
         for shown in &found.pointers {
             self.check_pointer(&shown.pointer, Some(of), from, to)?;
         }
+        self.check_cut_off(at, &search.cut_off, &found)?;
         if !is_complete {
             self.counts.partial += 1;
             // What a holder signed while its clock was ahead is refused until that time comes.

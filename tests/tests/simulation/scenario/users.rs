@@ -228,7 +228,8 @@ impl Scenario {
             custodian: custodian.map(|of| format!("ORG{of}").parse().expect("well formed")),
         };
         let in_calm = self.calm_since.is_some();
-        let op = Op::Locate(Search { patient: of, directly, due, alone, in_calm });
+        let cut_off = if directly { Vec::new() } else { self.cut_off(at) };
+        let op = Op::Locate(Search { patient: of, directly, due, alone, in_calm, cut_off });
         self.begin(at, LocalRequest::Locate(request), op)
     }
 }

@@ -1,0 +1,90 @@
+//! The heartbeats that are kept: what shows when a steward was last heard of, and what first bore
+//! witness to each decision.
+
+use std::collections::BTreeMap;
+
+use signpost_protocol::{ContentHash, Timestamp, roster::Heartbeat};
+
+use crate::verified::Verified;
+
+/// One heartbeat, by when it was signed and its name.
+type Beat = (Timestamp, ContentHash);
+
+/// The heartbeats that one key of a steward has signed.
+///
+/// Kept are the newest, and for each decided proposal the first that bears witness to it (for the
+/// reset of a root the last as well: it shows that the reset took effect). Which these are does not
+/// depend on the order in which they came, and whatever a thief of the key signs, there is no more
+/// than one or two for each decision.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Heartbeats {
+    kept: BTreeMap<ContentHash, Verified<Heartbeat>>,
+    newest: Option<Beat>,
+    first: BTreeMap<ContentHash, Beat>,
+    last: BTreeMap<ContentHash, Beat>,
+    /// In how many of the above each is named.
+    uses: BTreeMap<ContentHash, usize>,
+}
+
+impl Heartbeats {
+    /// Takes up a heartbeat. `reset` says of each decided proposal whether it is that of a root.
+    /// Returns the names of those that are not needed any more, among them perhaps the new one's.
+    pub(super) fn add(
+        &mut self,
+        beat: Verified<Heartbeat>,
+        reset: impl Fn(&ContentHash) -> Option<bool>,
+    ) -> Vec<ContentHash> {
+        let this = (beat.issued, beat.hash());
+        let mut replaced = Vec::new();
+        let witnessed: Vec<_> =
+            beat.witnessed.iter().filter_map(|id| Some((*id, reset(id)?))).collect();
+        self.kept.insert(this.1, beat);
+        *self.uses.entry(this.1).or_default() += 1;
+        replaced.push(this);
+        let mut take = |uses: &mut BTreeMap<ContentHash, usize>, place: Option<Beat>| {
+            *uses.entry(this.1).or_default() += 1;
+            replaced.extend(place);
+        };
+        if self.newest.is_none_or(|newest| newest < this) {
+            take(&mut self.uses, self.newest.replace(this));
+        }
+        for (id, is_reset) in witnessed {
+            if self.first.get(&id).is_none_or(|first| this < *first) {
+                take(&mut self.uses, self.first.insert(id, this));
+            }
+            if is_reset && self.last.get(&id).is_none_or(|last| *last < this) {
+                take(&mut self.uses, self.last.insert(id, this));
+            }
+        }
+        let mut dropped = Vec::new();
+        for (_, hash) in replaced {
+            let Some(uses) = self.uses.get_mut(&hash) else { continue };
+            *uses -= 1;
+            if *uses == 0 {
+                self.uses.remove(&hash);
+                self.kept.remove(&hash);
+                dropped.push(hash);
+            }
+        }
+        dropped
+    }
+
+    pub(super) fn get(&self, hash: &ContentHash) -> Option<&Verified<Heartbeat>> {
+        self.kept.get(hash)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Verified<Heartbeat>> {
+        self.kept.values()
+    }
+
+    /// When the newest was signed.
+    pub(super) fn newest(&self) -> Option<Timestamp> {
+        self.newest.map(|(issued, _)| issued)
+    }
+
+    /// When witness was first borne to a proposal, and last if it is the reset of a root.
+    pub(super) fn witness(&self, id: &ContentHash) -> Option<(Timestamp, Timestamp)> {
+        let first = self.first.get(id)?.0;
+        Some((first, self.last.get(id).map_or(first, |last| last.0)))
+    }
+}

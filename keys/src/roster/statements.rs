@@ -1,0 +1,642 @@
+//! The statements that a node has, each verified, and what they are found by.
+//!
+//! Taking one up does not decide whether it counts: that is [`Law`](super::law::Law), which sees
+//! them all. Here it is only established that it was signed by whom it names, and what is kept: the
+//! same whatever the order in which statements arrive, and however often.
+//!
+//! Bounded: what waits for a statement that it needs, what a steward has proposed and nobody
+//! decided, key sets of an organization, heartbeats of a steward. All else needs the signatures of
+//! a majority.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use signpost_protocol::{
+    ContentHash, DecodeError, KeyId, NetworkId, OrganizationId, Timestamp,
+    codec::{self, Bounded, ByteString},
+    limits,
+    roster::{
+        Change, Endorsement, Founding, Heartbeat, Objection, OrganizationKeys, RosterFile, Subject,
+    },
+    statement::{Body, Envelope, StatementKind, statement_hash},
+};
+
+use super::{
+    Roster,
+    approvals::{Contradiction, OPEN_PER_STEWARD_MAX, Proposed, Signer, Status},
+    epoch::Epoch,
+    founding::{self, FoundingError},
+    heartbeats::Heartbeats,
+    law::Law,
+    organization::{KeySet, Organization},
+    waiting::{Need, Waiting},
+};
+use crate::{
+    signing::{self, VerifyError},
+    verified::Verified,
+};
+
+/// Heartbeats that a steward may number in one interval: one whenever something became law.
+const HEARTBEATS_PER_INTERVAL_MAX: u64 = 96;
+
+/// Why a statement is not taken up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// It does not decode, or its signature does not hold.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    /// The bytes are no statement of the roster.
+    #[error("this is no statement of a roster")]
+    Kind,
+    /// Its content breaks a rule.
+    #[error("the statement is not consistent: {0}")]
+    Inconsistent(&'static str),
+    /// It says that it was issued later than now, by more than clocks may differ.
+    #[error("the statement is from the future: compare the clocks")]
+    Future,
+    /// The steward has too many proposals that nobody decided.
+    #[error(
+        "the steward has {OPEN_PER_STEWARD_MAX} proposals that are not decided: wait until they \
+         are, or have expired"
+    )]
+    TooManyOpen,
+    /// There is no room for more.
+    #[error("the roster is full")]
+    Full,
+}
+
+impl From<DecodeError> for Refusal {
+    fn from(error: DecodeError) -> Self {
+        Self::Verify(error.into())
+    }
+}
+
+/// What taking up a statement led to.
+#[derive(Debug, Default)]
+pub struct Taken {
+    /// The statements that are new, this one and those that had waited for it: to be stored, and
+    /// passed on.
+    pub new: Vec<Arc<[u8]>>,
+    /// Names of statements that are no longer kept.
+    pub dropped: Vec<ContentHash>,
+    /// Whether this one waits for another.
+    pub waits: bool,
+}
+
+/// The verified statements of one network.
+#[derive(Clone, Debug)]
+pub struct Statements {
+    pub(super) network: NetworkId,
+    pub(super) founding: Founding,
+    founding_bytes: Arc<[u8]>,
+    /// Epoch 0.
+    pub(super) first: Arc<Epoch>,
+    endorsements: BTreeMap<OrganizationId, (ContentHash, Arc<[u8]>)>,
+    pub(super) organizations: BTreeMap<OrganizationId, Organization>,
+    pub(super) proposals: BTreeMap<ContentHash, Proposed>,
+    /// The proposals of each subject and version.
+    pub(super) subjects: BTreeMap<(Subject, u64), BTreeSet<ContentHash>>,
+    /// Those that are open, by when they expire.
+    pub(super) open: BTreeSet<(Timestamp, ContentHash)>,
+    /// How many of these each steward's key has approved.
+    pub(super) open_of: BTreeMap<Signer, usize>,
+    /// Those that have expired undecided, the longest known first: what is missing may be late.
+    pub(super) lapsed: VecDeque<ContentHash>,
+    /// Of each steward's key that has approved two things of which only one can be law, a proof.
+    pub(super) contradictions: BTreeMap<Signer, Contradiction>,
+    /// Epochs that enough stewards have approved at some time, whatever counts today.
+    pub(super) decided_epochs: BTreeMap<u64, Vec<Arc<Epoch>>>,
+    pub(super) objections: BTreeMap<(ContentHash, KeyId), Verified<Objection>>,
+    pub(super) heartbeats: BTreeMap<(OrganizationId, KeyId), Heartbeats>,
+    pub(super) waiting: Waiting,
+    /// Where each statement is kept.
+    places: BTreeMap<ContentHash, Place>,
+    /// What came to be kept, and what is not kept any more, since a statement was last taken up.
+    added: Vec<ContentHash>,
+    dropped: Vec<ContentHash>,
+    /// What others may have waited for.
+    pub(super) met: Vec<Need>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place {
+    Endorsement(OrganizationId),
+    Keys(OrganizationId),
+    Approval(ContentHash, OrganizationId, KeyId),
+    Objection(ContentHash, KeyId),
+    Heartbeat(OrganizationId, KeyId),
+}
+
+/// Whether a statement could be verified.
+pub(super) enum Step {
+    Taken,
+    /// It needs a statement that is not here.
+    Waits(Need),
+    /// It approves what has lapsed, and is remembered in case that is decided.
+    Lapsed,
+}
+
+impl Statements {
+    /// Begins with the bytes of a founding, whose hash is the network.
+    ///
+    /// # Errors
+    /// When it does not decode or is not consistent, or founds another network than `expected`.
+    pub fn begin(founding: &[u8], expected: Option<NetworkId>) -> Result<Self, FoundingError> {
+        let network = NetworkId(ContentHash::of(founding).0);
+        if let Some(expected) = expected.filter(|expected| *expected != network) {
+            return Err(FoundingError::OtherNetwork { found: network, expected });
+        }
+        let (body, mut first, organizations) = founding::check(founding, &network)?;
+        first.since = body.founded;
+        Ok(Self {
+            network,
+            founding: body,
+            founding_bytes: founding.into(),
+            first: Arc::new(first),
+            endorsements: BTreeMap::new(),
+            organizations,
+            proposals: BTreeMap::new(),
+            subjects: BTreeMap::new(),
+            open: BTreeSet::new(),
+            open_of: BTreeMap::new(),
+            lapsed: VecDeque::new(),
+            contradictions: BTreeMap::new(),
+            decided_epochs: BTreeMap::new(),
+            objections: BTreeMap::new(),
+            heartbeats: BTreeMap::new(),
+            waiting: Waiting::default(),
+            places: BTreeMap::new(),
+            added: Vec::new(),
+            dropped: Vec::new(),
+            met: Vec::new(),
+        })
+    }
+
+    /// Reads a roster file. Statements in it that do not hold are refused by number; those that need
+    /// one that is not in it wait, as what a proposal has brought does once that has lapsed.
+    ///
+    /// # Errors
+    /// When anything in it does not decode, verify or fit together, or a founder has not endorsed
+    /// the founding; nothing is taken over in part.
+    pub fn read(
+        file: &[u8],
+        expected: Option<NetworkId>,
+        now: Timestamp,
+    ) -> Result<Self, FoundingError> {
+        let file: RosterFile = codec::decode("roster", file, limits::ROSTER_FILE_BYTES_MAX)?;
+        let mut statements = Self::begin(&file.founding, expected)?;
+        let mut again = Vec::new();
+        for (number, bytes) in file.statements.iter().enumerate() {
+            match statements.take(bytes, now) {
+                Ok(_) => {}
+                // Whoever else has approved the same proposal brings it in, so that it finds room.
+                Err(Refusal::TooManyOpen) => again.push(bytes),
+                Err(source) => {
+                    return Err(FoundingError::Statement { statement: number + 1, source });
+                }
+            }
+        }
+        for bytes in again {
+            // What still finds none decides nothing.
+            let _ = statements.take(bytes, now);
+        }
+        statements.check_endorsed()?;
+        Ok(statements)
+    }
+
+    /// All that is kept, as a roster file, in an order in which nothing has to wait for long.
+    ///
+    /// # Panics
+    /// Never: what is kept is within the caps of a file.
+    #[must_use]
+    pub fn write(&self) -> Vec<u8> {
+        let statements = self.iter().map(|(_, bytes)| {
+            ByteString::new(bytes.into_owned()).expect("every statement is within its cap")
+        });
+        let statements = Bounded::new(statements.collect()).expect("their number is bounded");
+        let founding = ByteString::new(self.founding_bytes.to_vec());
+        codec::encode(&RosterFile { founding: founding.expect("it was read"), statements })
+    }
+
+    /// The network.
+    #[must_use]
+    pub const fn network(&self) -> NetworkId {
+        self.network
+    }
+
+    /// The bytes of the founding.
+    #[must_use]
+    pub fn founding(&self) -> &[u8] {
+        &self.founding_bytes
+    }
+
+    /// Whether every founder has endorsed the founding.
+    ///
+    /// # Errors
+    /// Names the first who has not.
+    pub fn check_endorsed(&self) -> Result<(), FoundingError> {
+        let missing = self.founding.members.iter().find(|record| {
+            let organization = record.organization();
+            !self.endorsements.contains_key(&organization)
+        });
+        match missing {
+            Some(record) => Err(FoundingError::NotEndorsed { ods: record.ods.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// How many statements are kept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// How many statements wait for one that is not here, and are not kept meanwhile.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// The names of all statements, ascending.
+    pub fn hashes(&self) -> impl ExactSizeIterator<Item = &ContentHash> {
+        self.places.keys()
+    }
+
+    /// The names of the statements that begin with this byte, ascending.
+    pub fn hashes_in(&self, bucket: u8) -> impl Iterator<Item = &ContentHash> {
+        let edge = |byte: u8| {
+            let mut hash = [byte; ContentHash::LENGTH];
+            hash[0] = bucket;
+            ContentHash(hash)
+        };
+        self.places.range(edge(0)..=edge(0xff)).map(|(hash, _)| hash)
+    }
+
+    /// Whether a statement is kept.
+    #[must_use]
+    pub fn has(&self, hash: &ContentHash) -> bool {
+        self.places.contains_key(hash)
+    }
+
+    /// The bytes of a statement.
+    #[must_use]
+    pub fn get(&self, hash: &ContentHash) -> Option<Cow<'_, [u8]>> {
+        Some(Cow::Borrowed(match *self.places.get(hash)? {
+            Place::Endorsement(organization) => &self.endorsements.get(&organization)?.1,
+            Place::Keys(organization) => {
+                self.organizations.get(&organization)?.get(hash)?.statement.bytes()
+            }
+            Place::Approval(proposal, steward, key) => {
+                return self.proposals.get(&proposal)?.approval_bytes(steward, key);
+            }
+            Place::Objection(proposal, key) => self.objections.get(&(proposal, key))?.bytes(),
+            Place::Heartbeat(steward, key) => {
+                self.heartbeats.get(&(steward, key))?.get(hash)?.bytes()
+            }
+        }))
+    }
+
+    /// All statements with their names, in an order in which none has to wait for another: take
+    /// them up in this order, and whatever their number nothing is lost on the way.
+    pub fn iter(&self) -> impl Iterator<Item = (ContentHash, Cow<'_, [u8]>)> {
+        let mut places: Vec<_> = self.places.iter().collect();
+        let none = ContentHash([0; 32]);
+        places.sort_by_key(|(_, place)| match place {
+            Place::Endorsement(_) => (0, 0, none),
+            // By epoch, so that each finds its stewards, and all of one proposal together, so that
+            // no more than one is undecided on the way.
+            Place::Approval(id, _, _) => {
+                (1, self.proposals.get(id).map_or(0, |p| p.proposal.epoch), *id)
+            }
+            Place::Keys(_) => (2, 0, none),
+            Place::Objection(..) => (3, 0, none),
+            Place::Heartbeat(..) => (4, 0, none),
+        });
+        places.into_iter().filter_map(|(hash, _)| Some((*hash, self.get(hash)?)))
+    }
+
+    /// The heartbeats of one steward, by the keys that signed them.
+    pub(super) fn heartbeats_of(
+        &self,
+        steward: &OrganizationId,
+    ) -> impl Iterator<Item = (&KeyId, &Heartbeats)> {
+        let keys = (*steward, KeyId([0; 16]))..=(*steward, KeyId([0xff; 16]));
+        self.heartbeats.range(keys).map(|((_, key), beats)| (key, beats))
+    }
+
+    /// When a steward was last heard of, by a key that counted then.
+    pub(super) fn last_heard(&self, steward: &OrganizationId) -> Option<Timestamp> {
+        let organization = self.organizations.get(steward)?;
+        let newest = self.heartbeats_of(steward).filter_map(|(key, beats)| {
+            let (_, valid) = organization.transport_key(key)?;
+            beats.newest().filter(|issued| valid.contains(issued))
+        });
+        newest.max()
+    }
+
+    /// When a steward bore witness to a proposal, first and last, by a key that counted then.
+    pub(super) fn witness(
+        &self,
+        steward: &OrganizationId,
+        proposal: &ContentHash,
+    ) -> Option<(Timestamp, Timestamp)> {
+        let organization = self.organizations.get(steward)?;
+        let borne = self.heartbeats_of(steward).filter_map(|(key, beats)| {
+            let (_, valid) = organization.transport_key(key)?;
+            let (first, last) = beats.witness(proposal)?;
+            let last = if valid.contains(&last) { last } else { first };
+            valid.contains(&first).then_some((first, last))
+        });
+        borne.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+    }
+
+    /// The newest heartbeat of a steward.
+    #[must_use]
+    pub fn last_heartbeat(&self, steward: &OrganizationId) -> Option<&Verified<Heartbeat>> {
+        let beats = self.heartbeats_of(steward).flat_map(|(_, beats)| beats.iter());
+        beats.max_by_key(|beat| (beat.number, beat.issued))
+    }
+
+    /// Whether a steward has borne witness to a proposal at `since` or later.
+    #[must_use]
+    pub fn has_witnessed(
+        &self,
+        steward: &OrganizationId,
+        proposal: &ContentHash,
+        since: Timestamp,
+    ) -> bool {
+        self.witness(steward, proposal).is_some_and(|(_, last)| last >= since)
+    }
+
+    /// The newest key set of an organization in any lineage, as its next one has to follow it.
+    #[must_use]
+    pub fn last_keys(&self, organization: &OrganizationId) -> Option<&Verified<OrganizationKeys>> {
+        let sets = self.organizations.get(organization)?.sets();
+        sets.map(|set| &set.statement).max_by_key(|set| (set.lineage, set.version))
+    }
+
+    /// What counts at `now`, of all these statements.
+    #[must_use]
+    pub fn law(&self, now: Timestamp) -> Law {
+        Law::of(self, now)
+    }
+
+    /// The roster that follows from these statements at `now`.
+    #[must_use]
+    pub fn roster(&self, now: Timestamp) -> Roster {
+        Roster::of(self, &self.law(now), now)
+    }
+
+    /// Takes up a statement, and those that had waited for it. One that is known already, or that
+    /// adds nothing, leads to nothing new.
+    ///
+    /// # Errors
+    /// When it can never count, or there is no room.
+    pub fn take(&mut self, bytes: &[u8], now: Timestamp) -> Result<Taken, Refusal> {
+        self.lapse(now);
+        let hash = statement_hash(bytes);
+        let mut waits = false;
+        if !self.has(&hash) {
+            if self.places.len() >= limits::STATEMENTS_MAX {
+                return Err(Refusal::Full);
+            }
+            match self.step(hash, bytes, now)? {
+                Step::Taken => {}
+                Step::Lapsed => waits = true,
+                Step::Waits(need) => {
+                    self.waiting.add(need, hash, &bytes.into());
+                    waits = true;
+                }
+            }
+        }
+        // What was taken up may be what others have waited for.
+        while let Some(need) = self.met.pop() {
+            for (hash, bytes) in self.waiting.met(need) {
+                if self.places.len() >= limits::STATEMENTS_MAX {
+                    break;
+                }
+                // If it does not hold, nobody is left to be told.
+                if let Ok(Step::Waits(need)) = self.step(hash, &bytes, now) {
+                    self.waiting.add(need, hash, &bytes);
+                }
+            }
+        }
+        let (added, mut dropped) =
+            (std::mem::take(&mut self.added), std::mem::take(&mut self.dropped));
+        dropped.retain(|hash| !self.has(hash) && !added.contains(hash));
+        let new = added.iter().filter_map(|hash| Some(self.get(hash)?.into())).collect();
+        Ok(Taken { new, dropped, waits })
+    }
+
+    fn step(&mut self, hash: ContentHash, bytes: &[u8], now: Timestamp) -> Result<Step, Refusal> {
+        match Envelope::kind_of(bytes).ok_or(Refusal::Kind)? {
+            StatementKind::Endorsement => self.take_endorsement(hash, bytes),
+            StatementKind::OrganizationKeys => self.take_keys(hash, bytes, now),
+            StatementKind::Approval => self.take_approval(hash, bytes, now),
+            StatementKind::Objection => self.take_objection(hash, bytes, now),
+            StatementKind::Heartbeat => self.take_heartbeat(hash, bytes, now),
+            _ => Err(Refusal::Kind),
+        }
+    }
+
+    pub(super) fn keep(&mut self, hash: ContentHash, place: Place) {
+        if self.places.insert(hash, place).is_none() {
+            self.added.push(hash);
+        }
+    }
+
+    pub(super) fn drop_statement(&mut self, hash: &ContentHash) {
+        if self.places.remove(hash).is_some() {
+            self.dropped.push(*hash);
+        }
+    }
+
+    /// Refuses what says it was issued later than now, by more than clocks may differ.
+    pub(super) fn check_issued(&self, issued: Timestamp, now: Timestamp) -> Result<(), Refusal> {
+        let skew = self.founding.parameters.clock_skew_max;
+        if issued > now.plus(skew) { Err(Refusal::Future) } else { Ok(()) }
+    }
+
+    fn take_endorsement(&mut self, hash: ContentHash, bytes: &[u8]) -> Result<Step, Refusal> {
+        let envelope = Envelope::parse(Endorsement::KIND, bytes, Endorsement::BYTES_MAX)?;
+        // Whose root to look for stands inside; nothing else is believed before the signature.
+        let claimed: Endorsement = envelope.body()?;
+        let founders = self.founding.members.iter().map(|record| record.organization());
+        let is_founder = founders.into_iter().any(|founder| founder == claimed.organization);
+        let founder = self.organizations.get(&claimed.organization).filter(|_| is_founder);
+        let root = founder.ok_or(VerifyError::WrongAuthor)?.root(&envelope.key_id(), 0);
+        let root = root.ok_or(VerifyError::UnknownKey)?;
+        let endorsement = signing::verify::<Endorsement>(&envelope, bytes, root, &self.network)?;
+        if endorsement.network != self.network {
+            return Err(VerifyError::WrongAuthor.into());
+        }
+        let founder = endorsement.organization;
+        let known = self.endorsements.get(&founder).map(|(known, _)| *known);
+        if known.is_none_or(|known| hash < known) {
+            self.endorsements.insert(founder, (hash, bytes.into()));
+            self.keep(hash, Place::Endorsement(founder));
+            known.inspect(|known| self.drop_statement(known));
+        }
+        Ok(Step::Taken)
+    }
+
+    fn take_keys(
+        &mut self,
+        hash: ContentHash,
+        bytes: &[u8],
+        now: Timestamp,
+    ) -> Result<Step, Refusal> {
+        let envelope = Envelope::parse(OrganizationKeys::KIND, bytes, OrganizationKeys::BYTES_MAX)?;
+        // Whose root to look for stands inside; nothing else is believed before the signature.
+        let claimed: OrganizationKeys = envelope.body()?;
+        let id = claimed.organization;
+        let Some(organization) = self.organizations.get_mut(&id) else {
+            return Ok(Step::Waits(Need::Organization(id)));
+        };
+        let Some(root) = organization.root(&envelope.key_id(), claimed.lineage) else {
+            // The reset that makes it a root may come yet; for the first there is the inception.
+            return match claimed.lineage {
+                0 => Err(VerifyError::UnknownKey.into()),
+                _ => Ok(Step::Waits(Need::Root(id))),
+            };
+        };
+        let set = KeySet::verify(&envelope, bytes, root, &self.network)?;
+        self.check_issued(set.statement.issued, now)?;
+        let organization = self.organizations.get_mut(&id).expect("it was found above");
+        let dropped = organization.add(set);
+        self.keep(hash, Place::Keys(id));
+        for old in &dropped {
+            self.drop_statement(old);
+        }
+        if !dropped.contains(&hash) {
+            self.met.push(Need::Keys(id));
+            self.review_heartbeats(&id);
+        }
+        Ok(Step::Taken)
+    }
+
+    fn take_objection(
+        &mut self,
+        hash: ContentHash,
+        bytes: &[u8],
+        now: Timestamp,
+    ) -> Result<Step, Refusal> {
+        let envelope = Envelope::parse(Objection::KIND, bytes, Objection::BYTES_MAX)?;
+        let key_id = envelope.key_id();
+        // Whose root to look for stands inside; nothing else is believed before the signature.
+        let claimed: Objection = envelope.body()?;
+        let proposed = self.proposals.get(&claimed.proposal);
+        let Some(proposed) = proposed.filter(|proposed| proposed.status != Status::Lapsed) else {
+            return Ok(Step::Waits(Need::Proposal(claimed.proposal)));
+        };
+        let Change::Root(reset) = &proposed.proposal.change else {
+            return Err(Refusal::Inconsistent("only the reset of a root key can be objected to"));
+        };
+        if reset.organization != claimed.organization {
+            return Err(VerifyError::WrongAuthor.into());
+        }
+        let Some(organization) = self.organizations.get(&reset.organization) else {
+            return Ok(Step::Waits(Need::Organization(reset.organization)));
+        };
+        let Some(root) = organization.root_before(&key_id, reset.lineage) else {
+            return match reset.lineage {
+                1 => Err(VerifyError::UnknownKey.into()),
+                _ => Ok(Step::Waits(Need::Root(reset.organization))),
+            };
+        };
+        let objection = signing::verify::<Objection>(&envelope, bytes, root, &self.network)?;
+        self.check_issued(objection.issued, now)?;
+        let place = (claimed.proposal, key_id);
+        let earlier = self.objections.get(&place).map(|known| (known.issued, known.hash()));
+        if earlier.is_none_or(|earlier| (objection.issued, hash) < earlier) {
+            self.objections.insert(place, objection);
+            self.keep(hash, Place::Objection(claimed.proposal, key_id));
+            earlier.inspect(|(_, hash)| self.drop_statement(hash));
+        }
+        Ok(Step::Taken)
+    }
+
+    fn take_heartbeat(
+        &mut self,
+        hash: ContentHash,
+        bytes: &[u8],
+        now: Timestamp,
+    ) -> Result<Step, Refusal> {
+        let envelope = Envelope::parse(Heartbeat::KIND, bytes, Heartbeat::BYTES_MAX)?;
+        let key_id = envelope.key_id();
+        // Whose key to look for stands inside; nothing else is believed before the signature.
+        let claimed: Heartbeat = envelope.body()?;
+        let steward = claimed.steward;
+        if !self.is_or_was_steward(&steward) {
+            return Ok(Step::Waits(Need::Steward(steward)));
+        }
+        let Some(organization) = self.organizations.get(&steward) else {
+            return Ok(Step::Waits(Need::Organization(steward)));
+        };
+        // One that is later than its key is kept, for a revocation may come before it or after; it
+        // does not count.
+        let key = organization.transport_key(&key_id);
+        let Some((key, _)) = key.filter(|(_, valid)| valid.start <= claimed.issued) else {
+            return Ok(Step::Waits(Need::Keys(steward)));
+        };
+        let beat = signing::verify::<Heartbeat>(&envelope, bytes, key, &self.network)?;
+        self.check_issued(beat.issued, now)?;
+        let age = beat.issued.since(self.founding.founded);
+        let intervals = (age / self.founding.parameters.heartbeat_interval).saturating_add(1);
+        if beat.number > intervals.saturating_mul(HEARTBEATS_PER_INTERVAL_MAX) {
+            return Err(Refusal::Inconsistent("the steward issues too many heartbeats"));
+        }
+        let reset = |id: &ContentHash| {
+            let proposed = self.proposals.get(id)?;
+            let is_decided = proposed.status == Status::Decided;
+            is_decided.then_some(matches!(proposed.proposal.change, Change::Root(_)))
+        };
+        let undecided: Vec<_> =
+            beat.witnessed.iter().filter(|id| reset(id).is_none()).copied().collect();
+        let dropped = self.heartbeats.entry((steward, key_id)).or_default().add(beat, reset);
+        self.keep(hash, Place::Heartbeat(steward, key_id));
+        for old in &dropped {
+            self.drop_statement(old);
+        }
+        // What it bears witness to may still be on its way.
+        let bytes: Arc<[u8]> = bytes.into();
+        for id in undecided {
+            self.waiting.add(Need::Decision(id), hash, &bytes);
+        }
+        Ok(Step::Taken)
+    }
+
+    /// Heartbeats of keys that a steward does not list any more wait until it does so again.
+    fn review_heartbeats(&mut self, steward: &OrganizationId) {
+        let organization = &self.organizations[steward];
+        let is_gone = |(key, beats): &(&KeyId, &Heartbeats)| match organization.transport_key(key) {
+            None => true,
+            Some((_, valid)) => beats.iter().any(|beat| beat.issued < valid.start),
+        };
+        let gone: Vec<_> =
+            self.heartbeats_of(steward).filter(is_gone).map(|(key, _)| *key).collect();
+        for key in gone {
+            let Some(beats) = self.heartbeats.remove(&(*steward, key)) else { continue };
+            for beat in beats.iter() {
+                self.drop_statement(&beat.hash());
+                self.waiting.add(Need::Keys(*steward), beat.hash(), &beat.bytes().into());
+            }
+        }
+    }
+
+    /// Whether an organization is a steward in the founding or in any decided epoch.
+    fn is_or_was_steward(&self, organization: &OrganizationId) -> bool {
+        self.first.has(organization)
+            || self.decided_epochs.values().flatten().any(|epoch| epoch.has(organization))
+    }
+}

@@ -1,0 +1,195 @@
+//! What nobody can fill, and what is kept in which order.
+
+use super::*;
+use crate::roster::OPEN_PER_STEWARD_MAX;
+
+#[test]
+fn a_flood_by_one_steward_stops_nobody_else() {
+    let mut network = Network::of(5);
+    let mut statements = network.statements(NOW);
+    let change = network.parties[5].member(1, Standing::Admitted);
+    let proposal = |network: &Network, number: usize| {
+        let mut proposal = network.proposal(change.clone(), day(1));
+        proposal.reason = Text::new(&format!("Flood {number}")).unwrap();
+        proposal
+    };
+    let before = statements.len();
+    for number in 0..OPEN_PER_STEWARD_MAX + 10 {
+        let taken =
+            statements.take(&network.approval(0, &proposal(&network, number), day(1)), day(1));
+        match taken {
+            Ok(_) => assert!(number < OPEN_PER_STEWARD_MAX),
+            Err(Refusal::TooManyOpen) => assert!(number >= OPEN_PER_STEWARD_MAX),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!(statements.len(), before + OPEN_PER_STEWARD_MAX);
+    // The others propose and decide; the flooder may vote, if by now nobody counts on it.
+    let good = network.proposal(network.parties[6].member(1, Standing::Admitted), day(1));
+    for party in [1, 2, 0, 3] {
+        statements.take(&network.approval(party, &good, day(1)), day(1)).unwrap();
+    }
+    assert!(statements.roster(day(1)).is_admitted(&network.parties[6].id));
+    // All lapse, and of what the flooder signed a proof of its contradictions remains.
+    let taken = statements.take(&network.heartbeat(0, &[], day(12)), day(12)).unwrap();
+    assert_eq!(taken.dropped.len(), OPEN_PER_STEWARD_MAX - 2);
+    let file = statements.write();
+    network.said.clear();
+    let again = Statements::read(&file, None, day(12)).unwrap();
+    assert!(again.hashes().eq(statements.hashes()));
+}
+
+#[test]
+fn what_waits_is_bounded_and_costs_others_nothing() {
+    let network = Network::of(3);
+    let mut statements = network.statements(NOW);
+    let stranger = &network.parties[4];
+    let junk = |number: u64| {
+        let mut set = stranger.key_set();
+        set.version = number;
+        network.keys(&set, &stranger.root)
+    };
+    for number in 0..5_000 {
+        assert!(statements.take(&junk(number), NOW).unwrap().waits);
+    }
+    assert_eq!(statements.waiting(), 4_096);
+    assert_eq!(statements.len(), network.begun().len());
+    // The latest are there still, and what was dropped is taken up when it is offered again.
+    let mut admitting = network.clone();
+    admitting.decide(stranger.member(1, Standing::Admitted), day(1));
+    let newest =
+        |statements: &Statements| statements.last_keys(&stranger.id).map(|set| set.version);
+    for bytes in &admitting.said {
+        statements.take(bytes, NOW).unwrap();
+    }
+    assert_eq!(newest(&statements), Some(4_999));
+    assert_eq!(statements.waiting(), 0);
+    assert_eq!(statements.len(), network.begun().len() + 2 + 1);
+}
+
+#[test]
+fn of_a_stewards_heartbeats_what_bears_witness_first_is_kept_and_the_newest() {
+    let mut network = Network::of(3);
+    let proposal = network.admit(3, day(1));
+    let unknown = network.proposal(network.parties[4].member(1, Standing::Admitted), day(1));
+    let mut statements = network.statements(NOW);
+    let before = statements.len();
+    for at in [6, 4, 9, 3, 8, 5] {
+        statements.take(&network.heartbeat(0, &[&unknown, &proposal], day(at)), NOW).unwrap();
+    }
+    assert_eq!(statements.len(), before + 2);
+    let kept: Vec<_> = statements
+        .heartbeats_of(&network.parties[0].id)
+        .flat_map(|(_, beats)| beats.iter().map(|beat| beat.issued))
+        .collect();
+    assert!(kept.contains(&day(3)) && kept.contains(&day(9)));
+    // The other turns out to be law as well: the first to say so is still there.
+    network.decide(network.parties[4].member(1, Standing::Admitted), day(1));
+    for bytes in &network.said {
+        statements.take(bytes, NOW).unwrap();
+    }
+    let witnessed =
+        |since| statements.has_witnessed(&network.parties[0].id, &id_of(&unknown), since);
+    assert!(witnessed(day(3)) && !witnessed(day(3).plus(1)));
+}
+
+#[test]
+fn heartbeats_are_numbered_no_faster_than_a_steward_issues_them() {
+    let network = Network::of(3);
+    let party = &network.parties[0];
+    let beat = |number, issued| {
+        let (roster, witnessed) = (ContentHash([0; 32]), Bounded::default());
+        let beat = Heartbeat { steward: party.id, number, roster, witnessed, issued };
+        let bytes = sign(beat, &party.transport, &network.id()).bytes().to_vec();
+        network.statements(NOW).take(&bytes, NOW)
+    };
+    assert!(beat(96, FOUNDED).is_ok());
+    assert!(matches!(beat(97, FOUNDED), Err(Refusal::Inconsistent(_))));
+    assert!(beat(97, day(1)).is_ok());
+    assert!(matches!(beat(u64::MAX, NOW), Err(Refusal::Inconsistent(_))));
+    assert!(matches!(beat(1, NOW.plus(DAY)), Err(Refusal::Future)));
+    assert!(matches!(beat(1, Timestamp(u64::MAX)), Err(Refusal::Future)));
+    // Before its key was valid it is no sign of life, unless a later key set says otherwise.
+    assert!(!beat(1, FOUNDED).unwrap().waits);
+    assert!(beat(1, FOUNDED.minus(1)).unwrap().waits);
+}
+
+#[test]
+fn an_organization_is_known_only_for_as_long_as_it_is_proposed() {
+    let mut network = Network::of(3);
+    let joins = network.parties[3].clone();
+    let keys = network.keys(&joins.key_set(), &joins.root);
+    let proposal = network.proposal(joins.member(1, Standing::Admitted), day(1));
+    let mut statements = network.statements(day(1));
+    assert!(statements.take(&keys, day(1)).unwrap().waits);
+    let taken = statements.take(&network.approval(0, &proposal, day(1)), day(1)).unwrap();
+    assert_eq!(taken.new.len(), 2);
+    assert!(statements.last_keys(&joins.id).is_some());
+    // It lapses, and all that hangs on it goes; decided after all, it comes back.
+    let taken = statements.take(&network.heartbeat(0, &[], day(12)), day(12)).unwrap();
+    assert_eq!(taken.dropped.len(), 2);
+    assert!(statements.last_keys(&joins.id).is_none());
+    network.approve(&[1], &proposal, day(2));
+    let taken = statements.take(&network.said[0], day(12)).unwrap();
+    assert_eq!(taken.new.len(), 3);
+    assert!(statements.roster(day(12)).is_admitted(&joins.id));
+}
+
+#[test]
+fn a_file_reads_as_it_was_written_and_a_damaged_one_not_at_all() {
+    let mut network = Network::of(3);
+    let proposal = network.admit(3, day(1));
+    network.witness(&[0, 1], &proposal, day(2));
+    network.approve(
+        &[0, 1],
+        &network.proposal(network.reset(2, 1, &SecretKey::from_seed(&[1; 32])), day(2)),
+        day(2),
+    );
+    let statements = network.statements(NOW);
+    let written = statements.write();
+    let read = Statements::read(&written, Some(network.id()), NOW).unwrap();
+    assert!(read.hashes().eq(statements.hashes()));
+    assert_eq!(read.write(), written);
+    assert_eq!(read.roster(NOW).digest(), statements.roster(NOW).digest());
+    for hash in statements.hashes() {
+        assert_eq!(ContentHash::of(&statements.get(hash).unwrap()), *hash);
+    }
+    // What is changed is refused, or waits in vain: never taken.
+    for at in (0..written.len()).step_by(7) {
+        let mut altered = written.clone();
+        altered[at] ^= 1;
+        if let Ok(read) = Statements::read(&altered, Some(network.id()), NOW) {
+            assert!(read.len() < statements.len(), "byte {at} changed");
+            assert!(read.hashes().all(|hash| statements.has(hash)), "byte {at} changed");
+        }
+    }
+}
+
+#[test]
+fn a_steward_that_floods_and_votes_makes_no_file_unreadable() {
+    let network = Network::of(5);
+    let mut statements = network.statements(NOW);
+    let member = |party: usize, number: usize| {
+        let change = network.parties[party].member(1, Standing::Admitted);
+        let mut proposal = network.proposal(change, day(1));
+        proposal.reason = Text::new(&format!("Flood {number}")).unwrap();
+        proposal
+    };
+    for number in 0..OPEN_PER_STEWARD_MAX {
+        statements.take(&network.approval(0, &member(5, number), day(1)), day(1)).unwrap();
+    }
+    // Of twenty honest proposals it votes for each: some votes stand before what they vote for.
+    let mut votes = Vec::new();
+    for number in 0..20 {
+        let honest = member(6, 1_000 + number);
+        for party in [1, 0] {
+            let vote = network.approval(party, &honest, day(1));
+            statements.take(&vote, day(1)).unwrap();
+            votes.push(ContentHash::of(&vote));
+        }
+    }
+    // What is left out is some of the flood.
+    let read = Statements::read(&statements.write(), None, day(1)).unwrap();
+    assert!(votes.iter().all(|vote| read.has(vote)));
+    assert!(read.len() + 20 >= statements.len());
+}

@@ -1,0 +1,243 @@
+//! Writing a node's directory: all of it where it does not count yet, then each part to its place.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use rand_core::CryptoRng;
+use signpost_keys::{
+    blinding::KeyShare,
+    keystore::{Cost, Keystore, Passphrase},
+};
+use zeroize::Zeroizing;
+
+use super::{
+    API_TOKEN_FILE, GOVERN_KEYSTORE, GOVERN_PASSPHRASE_FILE, INCEPTION_FILE, JOINING_FILE,
+    KEYS_DIRECTORY, NEXT_ROOT_KEYSTORE, NODE_KEYSTORE, ORGANIZATIONS_DIRECTORY, PASSPHRASE_FILE,
+    ROOT_KEYSTORE, ROOT_PASSPHRASE_FILE, ROSTER_FILE, SetupError, config_file,
+    founding::{Founder, FoundingNode, listen_address, peer_port},
+    opening::organizations,
+    organization_dir, secret_names,
+};
+use crate::config::{self, Config};
+
+/// Random bytes of an API token.
+const TOKEN_BYTES: usize = 32;
+/// Where a directory's files are written before they take their places.
+pub(super) const STAGING: &str = "founding.tmp";
+/// The parts of a directory in the order in which they take their places. The last is the one of the
+/// two that makes it a node, or a node that is to join: without it there is none.
+pub(super) const PLACES: [&str; 6] = [
+    KEYS_DIRECTORY,
+    PASSPHRASE_FILE,
+    config::FILE,
+    ORGANIZATIONS_DIRECTORY,
+    ROSTER_FILE,
+    JOINING_FILE,
+];
+
+type Secrets = Vec<(String, Zeroizing<Vec<u8>>)>;
+
+/// Refuses a directory that holds anything, but for what a founding cut short has left to stage.
+pub(super) fn refuse_occupied(dir: &Path) -> Result<(), SetupError> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(SetupError::Io { path: dir.to_owned(), source }),
+    };
+    for entry in entries {
+        if entry.map_err(SetupError::io(dir))?.file_name() != STAGING {
+            let served = organizations(dir).unwrap_or_default();
+            let dir = dir.to_owned();
+            return Err(match &*served {
+                [] => SetupError::NotEmpty { dir },
+                [one] => SetupError::Occupied { dir, served: one.to_string() },
+                [first, more @ ..] => {
+                    SetupError::Occupied { dir, served: format!("{first} and {} more", more.len()) }
+                }
+            });
+        }
+    }
+    Ok(())
+}
+
+impl FoundingNode<'_> {
+    /// Writes all files of the directory where they do not count yet; the `last` one when all others
+    /// are on disk.
+    pub(super) fn stage(
+        &self,
+        cost: Cost,
+        (last, content): (&str, &[u8]),
+        share: Option<KeyShare>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), SetupError> {
+        let dir = &self.plan.dir;
+        private_directory(dir)?;
+        let staging = dir.join(STAGING);
+        match fs::remove_dir_all(&staging) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(SetupError::Io { path: staging, source: error });
+            }
+            _ => {}
+        }
+        let keys = staging.join(KEYS_DIRECTORY);
+        private_directory(&keys)?;
+        let passphrase = Passphrase::generate(rng);
+        let secrets = self.secrets(share, rng);
+        write_keystore(&keys.join(NODE_KEYSTORE), &secrets, &passphrase, cost, rng)?;
+        write_passphrase(&staging.join(PASSPHRASE_FILE), &passphrase, rng)?;
+        let config = config_file::commented(&self.config()?);
+        write(&staging.join(config::FILE), config.as_bytes(), 0o644)?;
+        for founder in &self.founders {
+            founder.stage(&staging, cost, rng)?;
+        }
+        sync(&staging.join(ORGANIZATIONS_DIRECTORY))?;
+        sync(&keys)?;
+        sync(&staging)?;
+        write_whole(&staging.join(last), content)
+    }
+
+    /// What the daemon needs.
+    fn secrets(&self, share: Option<KeyShare>, rng: &mut impl CryptoRng) -> Secrets {
+        let mut storage = Zeroizing::new(vec![0; 32]);
+        rng.fill_bytes(&mut storage);
+        let transport = self.founders[0].transport.expose_seed();
+        let mut secrets = vec![
+            (secret_names::TRANSPORT.to_owned(), Zeroizing::new(transport.to_vec())),
+            (secret_names::STORAGE.to_owned(), storage),
+        ];
+        for founder in &self.founders {
+            let pointer = Zeroizing::new(founder.pointer.expose_seed().to_vec());
+            secrets.push((secret_names::pointer(&founder.organization), pointer));
+        }
+        if let Some(share) = share {
+            let mut bytes = Zeroizing::new(Vec::with_capacity(2 + 32));
+            bytes.extend_from_slice(&share.index().get().to_be_bytes());
+            bytes.extend_from_slice(&*share.to_bytes());
+            secrets.push((secret_names::EVALUATOR_SHARE.to_owned(), bytes));
+        }
+        secrets
+    }
+
+    fn config(&self) -> Result<Config, SetupError> {
+        let mut config = Config::default();
+        let port = peer_port(&self.plan.peer_address)?;
+        config.api.listen = self.plan.api_listen;
+        config.peer.listen = vec![listen_address(&self.plan.peer_address, port)];
+        config.keystore.passphrase_file = PathBuf::from(PASSPHRASE_FILE);
+        Ok(config)
+    }
+}
+
+/// Moves what is staged to its places; goes on where it was stopped.
+pub(super) fn publish(dir: &Path) -> Result<(), SetupError> {
+    let staging = dir.join(STAGING);
+    for name in PLACES {
+        let place = dir.join(name);
+        match fs::rename(staging.join(name), &place) {
+            // Moved before it was stopped, or the other one of the last two.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            moved => moved.map_err(SetupError::io(&place))?,
+        }
+    }
+    fs::remove_dir(&staging).map_err(SetupError::io(&staging))?;
+    sync(dir)
+}
+
+impl Founder<'_> {
+    /// Writes the organization's folder.
+    pub(super) fn stage(
+        &self,
+        staging: &Path,
+        cost: Cost,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), SetupError> {
+        let folder = organization_dir(staging, &self.plan.ods);
+        private_directory(&staging.join(ORGANIZATIONS_DIRECTORY))?;
+        private_directory(&folder)?;
+        let passphrase = Passphrase::generate(rng);
+        let govern = Zeroizing::new(self.govern.expose_seed().to_vec());
+        let govern = [(secret_names::GOVERN.to_owned(), govern)];
+        write_keystore(&folder.join(GOVERN_KEYSTORE), &govern, &passphrase, cost, rng)?;
+        write_passphrase(&folder.join(GOVERN_PASSPHRASE_FILE), &passphrase, rng)?;
+        let passphrase = Passphrase::generate(rng);
+        for (file, name, key) in [
+            (ROOT_KEYSTORE, secret_names::ROOT, &self.root),
+            (NEXT_ROOT_KEYSTORE, secret_names::NEXT_ROOT, &self.next_root),
+        ] {
+            let secrets = [(name.to_owned(), Zeroizing::new(key.expose_seed().to_vec()))];
+            write_keystore(&folder.join(file), &secrets, &passphrase, cost, rng)?;
+        }
+        write_passphrase(&folder.join(ROOT_PASSPHRASE_FILE), &passphrase, rng)?;
+        let mut token = Zeroizing::new([0_u8; TOKEN_BYTES]);
+        rng.fill_bytes(&mut *token);
+        let token = Zeroizing::new(hex::encode(*token) + "\n");
+        write(&folder.join(API_TOKEN_FILE), token.as_bytes(), 0o600)?;
+        write(&folder.join(INCEPTION_FILE), self.inception.bytes(), 0o644)?;
+        sync(&folder)
+    }
+}
+
+pub(super) fn write_keystore(
+    path: &Path,
+    secrets: &[(String, Zeroizing<Vec<u8>>)],
+    passphrase: &Passphrase,
+    cost: Cost,
+    rng: &mut impl CryptoRng,
+) -> Result<(), SetupError> {
+    let mut keystore = Keystore::new();
+    for (name, secret) in secrets {
+        keystore.insert(name, secret).expect("names are short and distinct, and so are secrets");
+    }
+    keystore
+        .write(path, passphrase, cost, rng)
+        .map_err(|source| SetupError::Keystore { path: path.to_owned(), source })
+}
+
+pub(super) fn write_passphrase(
+    path: &Path,
+    passphrase: &Passphrase,
+    rng: &mut impl CryptoRng,
+) -> Result<(), SetupError> {
+    let written = passphrase.write_file(path, rng).map_err(io::Error::other);
+    written.map_err(SetupError::io(path))
+}
+
+/// Makes a directory, and its parents, that its owner alone may enter.
+pub(super) fn private_directory(dir: &Path) -> Result<(), SetupError> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    // It may have been there, empty, with another mode.
+    made.and_then(|()| fs::set_permissions(dir, fs::Permissions::from_mode(0o700)))
+        .map_err(SetupError::io(dir))
+}
+
+fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), SetupError> {
+    let written = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    written().map_err(SetupError::io(path))
+}
+
+/// Writes a file of a directory, or writes it anew: it is there whole or not at all.
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), SetupError> {
+    let partial = path.with_extension("partial");
+    match fs::remove_file(&partial) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(SetupError::Io { path: partial, source: error });
+        }
+        _ => {}
+    }
+    write(&partial, bytes, 0o644)?;
+    fs::rename(&partial, path).map_err(SetupError::io(path))?;
+    path.parent().map_or(Ok(()), sync)
+}
+
+/// Makes the names in a directory survive a crash.
+pub(super) fn sync(dir: &Path) -> Result<(), SetupError> {
+    fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(SetupError::io(dir))
+}

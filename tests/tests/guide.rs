@@ -1,0 +1,201 @@
+//! The membership guide, typed as it stands: every command works, and what it shows comes out.
+#![allow(missing_docs)]
+#![allow(clippy::print_stdout, reason = "what is typed and said belongs to the result")]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use signpost_tests::processes::{Federation, Process, free_ports, until};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_signpost-under-test");
+const GUIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/membership.md");
+const NEWCOMER: &str = "RX9";
+
+/// Commands for one node, and what the last of them prints, if the guide shows it.
+struct Block {
+    at: String,
+    commands: Vec<String>,
+    shown: Option<String>,
+}
+
+fn blocks(guide: &str) -> Vec<Block> {
+    let mut blocks: Vec<Block> = Vec::new();
+    // Fences alternate between the text of the guide and what stands inside.
+    for part in guide.split("```").skip(1).step_by(2) {
+        if let Some(commands) = part.strip_prefix("sh\n") {
+            let (at, commands) = commands.split_once('\n').expect("a line that says where");
+            let at = at.strip_prefix("# at ").expect("the first line says where").to_owned();
+            let commands = commands.lines().map(str::to_owned).collect();
+            blocks.push(Block { at, commands, shown: None });
+        } else if let Some(shown) = part.strip_prefix("text\n") {
+            blocks.last_mut().expect("a command before").shown = Some(shown.to_owned());
+        }
+    }
+    blocks
+}
+
+/// The network of the guide, and what was printed last that others need.
+struct Reader {
+    federation: Federation,
+    root: tempfile::TempDir,
+    newcomer: Option<Process>,
+    invitation: String,
+    proposal: String,
+    ports: Vec<u16>,
+}
+
+impl Reader {
+    fn dir(&self, at: &str) -> PathBuf {
+        let founder = (0..5).map(|n| self.federation.node(n)).find(|node| node.ods == at);
+        founder.map_or_else(|| self.root.path().join("newcomer"), |node| node.dir.clone())
+    }
+
+    /// A command as it is typed, with what the guide leaves open.
+    fn filled_in(&self, command: &str) -> String {
+        let address = format!("/ip4/127.0.0.1/tcp/{}", self.ports[0]);
+        let mut command = command
+            .replace("INVITATION", &self.invitation)
+            .replace("ADDRESS", &address)
+            .replace("API", &format!("127.0.0.1:{}", self.ports[1]))
+            .replace("ID", &self.proposal.chars().take(8).collect::<String>());
+        let asks = ["join", "roster propose", "roster approve", "keys renew", "leave"];
+        if asks.iter().any(|asks| command.starts_with(&format!("signpost {asks}"))) {
+            command += " --yes";
+        }
+        command
+    }
+
+    fn type_in(&self, at: &str, command: &str) -> (bool, String, String) {
+        let mut shell = Command::new("sh");
+        let path = std::env::var("PATH").unwrap_or_default();
+        shell.args(["-ec", command]).current_dir(self.root.path());
+        shell.env("PATH", format!("{}:{path}", self.root.path().display()));
+        shell.env("SIGNPOST_DIR", self.dir(at)).stdin(Stdio::null());
+        let ran = shell.output().expect("a shell");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (ran.status.success(), text(&ran.stdout), text(&ran.stderr))
+    }
+
+    /// Types a command until it works: what others have done may not have come here yet.
+    fn run(&mut self, at: &str, command: &str) -> String {
+        if command == "signpost run" {
+            assert_eq!(at, NEWCOMER, "the others run already");
+            self.start();
+            return String::new();
+        }
+        let command = self.filled_in(command);
+        println!("# at {at}\n{command}");
+        let mut last = String::new();
+        let (out, _) = until(&command, || {
+            let (ok, out, error) = self.type_in(at, &command);
+            if !ok && error != last {
+                println!("{error}");
+                last = error;
+            }
+            ok.then_some(out)
+        });
+        println!("{out}");
+        if let Some(invitation) = out.split_whitespace().find(|w| w.contains("-invitation:")) {
+            invitation.clone_into(&mut self.invitation);
+        }
+        if command.starts_with("signpost roster propose") {
+            let log = self.type_in(at, "signpost roster log --json").1;
+            let log: serde_json::Value = serde_json::from_str(&log).expect("JSON");
+            let proposals = log["proposals"].as_array().expect("a list");
+            let open = proposals.iter().rfind(|proposal| proposal["state"] == "open");
+            let id = open.expect("it is open")["proposal"].as_str().expect("an id");
+            id.clone_into(&mut self.proposal);
+        }
+        out
+    }
+
+    /// Starts the newcomer's node, for the first time or again.
+    fn start(&mut self) {
+        if let Some(mut node) = self.newcomer.take() {
+            node.kill();
+        }
+        let dir = self.dir(NEWCOMER);
+        let mut command = Command::new(PROGRAM);
+        command.arg("--dir").arg(&dir).args(["run", "--stop-with-stdin"]);
+        let log = self.root.path().join("newcomer.log");
+        self.newcomer = Some(Process::start(&mut command, &log));
+        until("the newcomer's node runs", || {
+            self.type_in(NEWCOMER, "signpost status").0.then_some(())
+        });
+    }
+}
+
+/// What differs from one run to the next, by what it is.
+fn normal(text: &str) -> String {
+    let is_hexadecimal = |word: &str| {
+        word.len() >= 6
+            && word.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c))
+            && word.contains(|c: char| c.is_ascii_digit())
+    };
+    let is_time = |word: &str| word.starts_with("20") && word.contains('T') && word.ends_with('Z');
+    let word = |word: &str| {
+        let core = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+        if is_time(core) {
+            word.replace(core, "TIME")
+        } else if is_hexadecimal(core) {
+            word.replace(core, "HEX")
+        } else {
+            word.to_owned()
+        }
+    };
+    let line = |line: &str| {
+        let line = match line.split_once("ingerprint of the organization: ") {
+            Some((before, _)) => format!("{before}ingerprint of the organization: WORDS"),
+            None => line.to_owned(),
+        };
+        line.trim_end().split(' ').map(word).collect::<Vec<_>>().join(" ")
+    };
+    text.trim_end().lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn every_command_of_the_guide_works_and_what_is_shown_comes_out() {
+    let guide = fs::read_to_string(GUIDE).expect("the guide is there");
+    let blocks = blocks(&guide);
+    assert!(blocks.len() > 20, "{} blocks", blocks.len());
+    let root = tempfile::tempdir().expect("a temporary directory");
+    std::os::unix::fs::symlink(PROGRAM, root.path().join("signpost")).expect("a link");
+    let mut reader = Reader {
+        federation: Federation::running(PROGRAM, 5),
+        root,
+        newcomer: None,
+        invitation: String::new(),
+        proposal: String::new(),
+        ports: free_ports(2),
+    };
+    let mut wrong = BTreeMap::new();
+    for (number, block) in blocks.iter().enumerate() {
+        let mut out = String::new();
+        for command in &block.commands {
+            out = reader.run(&block.at, command);
+        }
+        let Some(shown) = &block.shown else { continue };
+        // The news may still be on its way to this node.
+        let last = reader.filled_in(block.commands.last().expect("a command"));
+        for _ in 0..50 {
+            if normal(&out) == normal(shown) {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            out = reader.type_in(&block.at, &last).1;
+        }
+        if normal(&out) != normal(shown) {
+            wrong.insert(number, (normal(shown), normal(&out), out));
+        }
+    }
+    for (number, (shown, said, raw)) in &wrong {
+        println!("block {number}: the guide shows\n{shown}\nbut it says\n{said}\nthat is\n{raw}");
+    }
+    assert!(wrong.is_empty(), "{} of the guide's transcripts are not true", wrong.len());
+    assert!(reader.root.path().join("roster.cbor").exists());
+    assert!(Path::new(GUIDE).exists());
+}
