@@ -245,6 +245,8 @@ impl Core {
                     connected.clock_offset.map(|offset| offset.saturating_sub(moved));
             }
             self.say_hello_to_all(turn);
+            // What was from the future by the clock before may hold by this one.
+            self.membership.inventory.forget_refused();
             // A head that was dated by the clock before the jump may have been ignored.
             self.own.values_mut().for_each(|own| own.advertise_at(turn.now.uptime));
         }

@@ -170,7 +170,9 @@ impl Network {
         }
     }
 
-    pub(super) fn lets_in(&self, at: usize, peer: usize) -> bool {
+    /// Whether a node lets in another.
+    #[must_use]
+    pub fn lets_in(&self, at: usize, peer: usize) -> bool {
         self.nodes[at].members.as_ref().is_none_or(|members| members.contains(&peer))
     }
 

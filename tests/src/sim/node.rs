@@ -10,6 +10,7 @@ use signpost_node::{
     core::{
         Core, Now, Policy, Ticket,
         local::{LocalReply, Located},
+        rows::STATEMENTS_PREFIX,
     },
     digests::SharedBytes,
     network::{GossipId, InboundId, Plane, Verdict},
@@ -244,6 +245,16 @@ impl Network {
     #[must_use]
     pub fn started(&self, at: usize) -> u64 {
         self.nodes[at].started
+    }
+
+    /// How many statements of the roster a node has on disk.
+    ///
+    /// # Panics
+    /// Never: the memory store does not fail.
+    #[must_use]
+    pub fn statements_held(&self, at: usize) -> usize {
+        let rows = self.nodes[at].store.scan(STATEMENTS_PREFIX, None, usize::MAX);
+        rows.expect("the memory store does not fail").len()
     }
 
     /// What a node holds that must be bounded.

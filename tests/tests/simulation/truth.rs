@@ -44,7 +44,7 @@ pub struct Record {
     pub in_doubt: bool,
     /// It was deleted, its tombstone went with its holder's disk, and the holder said since that it
     /// has nothing of it: there is nothing of it to be found on this disk.
-    forgotten: bool,
+    pub forgotten: bool,
     /// The last version acknowledged by this disk.
     version: u64,
 }

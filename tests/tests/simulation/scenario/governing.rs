@@ -109,8 +109,8 @@ impl Scenario {
             return Ok(());
         }
         self.note(|| format!("ORG{member} replaces its transport key"));
-        let mut seed = [0; 32];
-        self.rng.fill_bytes(&mut seed);
+        // Apart from what the founders drew, perhaps from the very same numbers.
+        let seed = ContentHash::of(&self.rng.next_u64().to_be_bytes()).0;
         let now = self.network.true_time();
         let founder = &self.network.nodes[member].founder;
         let (old, root) = (self.network.key(member), SecretKey::from_seed(&founder.root));

@@ -314,6 +314,7 @@ impl Scenario {
                 continue;
             };
             if self.network.now > start + RECOVERY {
+                self.note_all();
                 return Err(format!("not complete again {RECOVERY} ms after {after}: {fault}"));
             }
         }
@@ -321,6 +322,23 @@ impl Scenario {
         self.note(|| format!("-- all is well after {took} ms"));
         self.calm_since = Some(self.network.now);
         Ok(())
+    }
+
+    /// Everything that anybody complains of, and who agrees with whom, for whoever looks into it.
+    fn note_all(&mut self) {
+        for at in 0..NODES {
+            let status = self.network.status(at);
+            let (digest, statements) =
+                (&status.roster.digest[..8], self.network.statements_held(at));
+            let notices: Vec<&String> =
+                status.notices.iter().filter(|n| !n.contains("dealt by one party")).collect();
+            let shut_out: Vec<usize> =
+                (0..NODES).filter(|peer| !self.network.lets_in(at, *peer)).collect();
+            let line = format!(
+                "   ORG{at}: law {digest} of {statements} statements; shuts out {shut_out:?}; {notices:?}"
+            );
+            self.note(|| line);
+        }
     }
 
     /// What the first node that complains of anything complains of.

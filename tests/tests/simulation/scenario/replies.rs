@@ -267,7 +267,7 @@ impl Scenario {
                 let restored = self.restored.get(&record.holder);
                 let excused = record.in_doubt
                     && restored.is_none_or(|restored| restored.excuses(from, 0, None));
-                if record.settled(from).is_some() && !excused {
+                if record.settled(from).is_some() && !excused && !record.forgotten {
                     return Err(format!(
                         "ORG{at} says that there is no {id} ({record:?}; {restored:?})"
                     ));
