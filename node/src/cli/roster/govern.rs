@@ -4,7 +4,6 @@
 //! leaves a trace.
 
 use std::{
-    io::{self, BufRead as _, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -31,14 +30,12 @@ use super::{
 use crate::{
     cli::{
         behalf::Behalf,
+        confirm::confirm,
         text::{print, printable, tell},
     },
     runtime::wall_clock,
     setup::{AdminKey, admin_key},
 };
-
-/// Bytes of an answer that are read: an ODS code has at most 12.
-const ANSWER_BYTES_MAX: u64 = 256;
 
 /// Options of the commands that sign.
 #[derive(Debug, Default, clap::Args)]
@@ -109,31 +106,8 @@ impl Act<'_> {
         if self.options.yes {
             return Ok(());
         }
-        let question = match code {
-            Some(code) => format!("To sign this, type {code}: "),
-            None => "Sign this? [y/N] ".to_owned(),
-        };
-        let mut error = io::stderr().lock();
-        let _ = write!(error, "{question}").and_then(|()| error.flush());
-        drop(error);
-        let mut answer = String::new();
-        let mut input = io::Read::take(io::stdin().lock(), ANSWER_BYTES_MAX);
-        input.read_line(&mut answer).context("cannot read the answer")?;
-        let answer = answer.trim();
-        let agrees = match code {
-            Some(code) => answer == code,
-            None => matches!(answer, "y" | "Y" | "yes"),
-        };
-        if agrees {
-            return Ok(());
-        }
-        Err(fail(
-            "not confirmed: nothing was signed".to_owned(),
-            match code {
-                Some(_) => "type the code exactly as it is asked for; scripts use --yes",
-                None => "answer y; scripts use --yes",
-            },
-        ))
+        let question = if code.is_some() { "To sign this," } else { "Sign this?" };
+        confirm(question, code, "nothing was signed")
     }
 
     /// Shows a proposal before it is signed: on standard error, or as the result of a dry run.
