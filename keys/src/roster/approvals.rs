@@ -30,7 +30,7 @@ pub const OPEN_PER_STEWARD_MAX: usize = 256;
 /// on there is one at a time; thousands when they come in disorder.
 const LAPSED_MAX: usize = 4_096;
 
-/// A steward and the govern key that it has signed with.
+/// A steward, in office or proposed, and the govern key that it has signed with.
 pub(super) type Signer = (OrganizationId, KeyId);
 
 /// A proposal with its approvals.
@@ -54,6 +54,13 @@ pub(super) enum Status {
     Decided,
 }
 
+/// Whether a signer is a steward of the epoch that decides, or only of the one that would begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Office {
+    Held,
+    Proposed,
+}
+
 /// An approval, without the proposal that it carries.
 #[derive(Clone, Debug)]
 pub(super) struct Given {
@@ -66,7 +73,8 @@ pub(super) struct Given {
 }
 
 /// That a steward has approved two proposals of which only one can be law. Of several such pairs
-/// the smallest is kept, however old, so that all nodes keep the same.
+/// the smallest is kept, however old, so that all nodes keep the same. Only stewards of the epoch that
+/// decides can contradict themselves: whom two proposals would make steward may agree to both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Contradiction {
     pub(super) subject: Subject,
@@ -116,7 +124,7 @@ impl Statements {
         let is_known = known.is_some();
         let proposal =
             known.map_or_else(|| Proposal::decode(&claimed.proposal).map(Arc::new), Ok)?;
-        let Some(key) = self.key_of_steward(&signer, &proposal)? else {
+        let Some((key, office)) = self.key_of_steward(&signer, &proposal)? else {
             return Ok(Step::Waits(Need::Epoch(proposal.epoch)));
         };
         let approval = signing::verify::<Approval>(&envelope, bytes, &key, &self.network)?;
@@ -124,6 +132,13 @@ impl Statements {
         let skew = self.founding.parameters.clock_skew_max;
         if approval.issued >= proposal.expires || approval.issued.plus(skew) < proposal.issued {
             return Err(Refusal::Inconsistent("it was approved outside the proposal's life"));
+        }
+        if !is_known && office == Office::Proposed {
+            // Anybody can write a proposal that names its own key: others keep it only for a steward.
+            if proposal.epoch > 0 {
+                self.waiting.add(Need::Epoch(proposal.epoch), hash, &bytes.into());
+            }
+            return Ok(Step::Waits(Need::Beginning(id)));
         }
         if !is_known {
             let organization = self.check_change(id, &proposal)?;
@@ -185,6 +200,7 @@ impl Statements {
         };
         self.subjects.entry(proposal.change.subject()).or_default().insert(id);
         self.proposals.insert(id, proposed);
+        self.met.push(Need::Beginning(id));
         if is_open {
             self.open.insert((proposal.expires, id));
             self.name_organization(proposal, organization)?;
@@ -229,6 +245,11 @@ impl Statements {
     /// Looks for another proposal which the signer has approved and which excludes this one.
     fn find_contradiction(&mut self, id: ContentHash, signer: Signer) {
         let proposal = self.proposals[&id].proposal.clone();
+        // One epoch decides all proposals for a version of the stewards, and anything else only those
+        // in office approve: so this holds of the other proposal as well.
+        if !self.epochs_numbered(proposal.epoch).any(|epoch| epoch.has_key(&signer.0, &signer.1)) {
+            return;
+        }
         let (subject, version) = proposal.change.subject();
         let others = self.subjects[&(subject, version)].iter().filter(|other| **other != id);
         let contradicts = |other: &&ContentHash| {
@@ -254,6 +275,17 @@ impl Statements {
             if self.proposals.get(&half).is_some_and(|half| half.status == Status::Lapsed) {
                 self.remember_lapsed(half);
             }
+        }
+    }
+
+    /// Whoever was only proposed may hold the office in an epoch that competes with the one known.
+    fn find_contradictions_of(&mut self, epoch: &Epoch) {
+        let of_epoch = self.proposals.iter().filter(|(_, p)| p.proposal.epoch == epoch.number);
+        let given = of_epoch.flat_map(|(id, p)| p.approvals.keys().map(|signer| (*id, *signer)));
+        let given: Vec<_> =
+            given.filter(|(_, (steward, key))| epoch.has_key(steward, key)).collect();
+        for (id, signer) in given {
+            self.find_contradiction(id, signer);
         }
     }
 
@@ -347,9 +379,11 @@ impl Statements {
                 if let Ok(epoch) = Epoch::proposed(id, epoch) {
                     self.met.push(Need::Epoch(epoch.number));
                     self.met.extend(epoch.stewards().map(|s| Need::Steward(s.organization)));
+                    let epoch = Arc::new(epoch);
                     let same = self.decided_epochs.entry(epoch.number).or_default();
-                    same.push(Arc::new(epoch));
+                    same.push(epoch.clone());
                     same.sort_by_key(|epoch| epoch.id);
+                    self.find_contradictions_of(&epoch);
                 }
             }
         }
@@ -468,18 +502,18 @@ impl Statements {
         &self,
         (steward, key_id): &Signer,
         proposal: &Proposal,
-    ) -> Result<Option<CheckedKey>, VerifyError> {
+    ) -> Result<Option<(CheckedKey, Office)>, VerifyError> {
         let mut decides = self.epochs_numbered(proposal.epoch).peekable();
         if decides.peek().is_none() {
             return Ok(None);
         }
         if let Some(key) = decides.find_map(|epoch| epoch.key(steward, key_id)) {
-            return Ok(Some(key.clone()));
+            return Ok(Some((key.clone(), Office::Held)));
         }
         if let Change::Stewards(next) = &proposal.change {
             let mut stewards = next.stewards.iter().filter(|next| next.organization == *steward);
             if let Some(next) = stewards.find(|next| next.govern.key_id() == *key_id) {
-                return CheckedKey::new(&next.govern).map(Some);
+                return CheckedKey::new(&next.govern).map(|key| Some((key, Office::Proposed)));
             }
         }
         // There is one founding, but two epochs may compete for a later number.

@@ -24,7 +24,9 @@ pub(super) enum Need {
     Steward(OrganizationId),
     /// A decided epoch of this number.
     Epoch(u64),
-    /// An approval of the proposal.
+    /// An approval of the proposal by a steward of the epoch that decides it.
+    Beginning(ContentHash),
+    /// The proposal's being open, or decided.
     Proposal(ContentHash),
     /// Enough approvals of the proposal.
     Decision(ContentHash),

@@ -1,7 +1,7 @@
 //! What nobody can fill, and what is kept in which order.
 
 use super::*;
-use crate::roster::OPEN_PER_STEWARD_MAX;
+use crate::roster::{Finding, OPEN_PER_STEWARD_MAX};
 
 #[test]
 fn a_flood_by_one_steward_stops_nobody_else() {
@@ -37,6 +37,44 @@ fn a_flood_by_one_steward_stops_nobody_else() {
     network.said.clear();
     let again = Statements::read(&file, None, day(12)).unwrap();
     assert!(again.hashes().eq(statements.hashes()));
+}
+
+#[test]
+fn whom_a_proposal_would_make_steward_cannot_begin_it() {
+    let network = Network::of(5);
+    let founding = ContentHash(network.id().0);
+    let proposal = |number: usize| {
+        let change = network.epoch(1, founding, &[0, 1, 2, 5]);
+        let mut proposal = network.proposal(change, day(1));
+        proposal.reason = Text::new(&format!("Flood {number}")).unwrap();
+        proposal
+    };
+    let mut statements = network.statements(NOW);
+    let before = statements.len();
+    for number in 0..100 {
+        let taken = statements.take(&network.approval(5, &proposal(number), day(1)), day(1));
+        assert!(taken.unwrap().waits);
+    }
+    assert_eq!(statements.len(), before);
+    assert_eq!(statements.law(day(1)).proposals().count(), 0);
+    // One that a steward wants is kept with all its approvals, and whoever agrees to several of them
+    // contradicts nothing; a steward does.
+    for number in [7, 8] {
+        let taken = statements.take(&network.approval(0, &proposal(number), day(1)), day(1));
+        assert_eq!(taken.unwrap().new.len(), 2);
+    }
+    let findings = statements.roster(day(1)).findings().to_vec();
+    let [Finding::Equivocation { steward, .. }] = findings.as_slice() else {
+        panic!("{findings:?}");
+    };
+    assert_eq!(*steward, network.parties[0].id);
+    // Also when it has lapsed by the time that all of it is known.
+    let (late, now) = (proposal(200), day(12));
+    for party in [5, 1, 2, 3] {
+        statements.take(&network.approval(party, &late, day(1)), now).unwrap();
+    }
+    assert_eq!(statements.law(now).proposal(&id_of(&late)).unwrap().state, State::Law);
+    assert_eq!(statements.roster(now).epoch().number(), 1);
 }
 
 #[test]

@@ -135,6 +135,7 @@ pub(super) fn approve(
     checks::governance(view)?;
     checks::key(view, &steward, &key.public())?;
     checks::proposal(view, &id, proposal)?;
+    checks::begun(view, &steward, &id)?;
     let (about, version) = proposal.change.subject();
     // A rehearsal reads the log and makes none.
     let (mut log, earlier) = match act.options.dry_run {

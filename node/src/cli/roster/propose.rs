@@ -301,7 +301,7 @@ fn signed_max(dir: &Path, about: Subject) -> anyhow::Result<u64> {
     Ok(admin_log::version_max(&admin_log::peek(dir)?, about))
 }
 
-/// The govern key, when there is one here and it is a steward's.
+/// The govern key, when there is one here and it is that of a steward in office.
 fn steward_key(act: &Act<'_>, view: &View, change: &Change) -> anyhow::Result<Option<SecretKey>> {
     let key = match act.govern_key() {
         Ok(key) => key,
@@ -314,7 +314,7 @@ fn steward_key(act: &Act<'_>, view: &View, change: &Change) -> anyhow::Result<Op
     };
     let owner = view.roster.members().find(lists).map(|member| member.organization);
     match checks::steward(view, &key.public(), change) {
-        Ok(_) => Ok(Some(key)),
+        Ok(steward) => Ok(epoch.has(&steward).then_some(key)),
         // A member that is no steward hands its proposal over; a stranger's key is a mistake.
         Err(_) if owner.is_some_and(|owner| !epoch.has(&owner)) => Ok(None),
         Err(refused) => Err(refused.into()),

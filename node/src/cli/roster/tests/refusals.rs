@@ -77,7 +77,16 @@ fn only_stewards_sign_and_only_with_the_key_of_the_epoch() {
     let edit = EpochEdit { add: vec![network.organizations[5]], ..EpochEdit::default() };
     let epoch = draft::epoch(&network.view, &edit).unwrap();
     let next = checks::steward(&network.view, &network.govern[5].public(), &epoch);
-    assert_eq!(next.unwrap(), network.organizations[5]);
+    let next = next.unwrap();
+    assert_eq!(next, network.organizations[5]);
+    // Once somebody in office wants it.
+    let mut network = network;
+    let (id, proposal) = network.propose(epoch);
+    refused(checks::begun(&network.view, &next, &id), "none of epoch 0 has approved it yet");
+    checks::begun(&network.view, &network.organizations[0], &id).unwrap();
+    network.approve(&[0], &proposal);
+    checks::begun(&network.view, &next, &id).unwrap();
+    network.approve(&[5], &proposal);
 }
 
 #[test]
