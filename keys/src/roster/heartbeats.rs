@@ -12,10 +12,10 @@ type Beat = (Timestamp, ContentHash);
 
 /// The heartbeats that one key of a steward has signed.
 ///
-/// Kept are the newest, and for each decided proposal the first that bears witness to it (for the
-/// reset of a root the last as well: it shows that the reset took effect). Which these are does not
-/// depend on the order in which they came, and whatever a thief of the key signs, there is no more
-/// than one or two for each decision.
+/// Kept are the newest, and for each decided proposal the first and the last that bear witness to it:
+/// the last shows that it is settled, or that the reset of a root took effect. Which these are does
+/// not depend on the order in which they came, and whatever a thief of the key signs, there are no
+/// more than two for each decision.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Heartbeats {
     kept: BTreeMap<ContentHash, Verified<Heartbeat>>,
@@ -27,17 +27,17 @@ pub(super) struct Heartbeats {
 }
 
 impl Heartbeats {
-    /// Takes up a heartbeat. `reset` says of each decided proposal whether it is that of a root.
+    /// Takes up a heartbeat. `is_decided` says of a proposal whether it is to be kept for that.
     /// Returns the names of those that are not needed any more, among them perhaps the new one's.
     pub(super) fn add(
         &mut self,
         beat: Verified<Heartbeat>,
-        reset: impl Fn(&ContentHash) -> Option<bool>,
+        is_decided: impl Fn(&ContentHash) -> bool,
     ) -> Vec<ContentHash> {
         let this = (beat.issued, beat.hash());
         let mut replaced = Vec::new();
         let witnessed: Vec<_> =
-            beat.witnessed.iter().filter_map(|id| Some((*id, reset(id)?))).collect();
+            beat.witnessed.iter().filter(|id| is_decided(id)).copied().collect();
         self.kept.insert(this.1, beat);
         *self.uses.entry(this.1).or_default() += 1;
         replaced.push(this);
@@ -48,11 +48,11 @@ impl Heartbeats {
         if self.newest.is_none_or(|newest| newest < this) {
             take(&mut self.uses, self.newest.replace(this));
         }
-        for (id, is_reset) in witnessed {
+        for id in witnessed {
             if self.first.get(&id).is_none_or(|first| this < *first) {
                 take(&mut self.uses, self.first.insert(id, this));
             }
-            if is_reset && self.last.get(&id).is_none_or(|last| *last < this) {
+            if self.last.get(&id).is_none_or(|last| *last < this) {
                 take(&mut self.uses, self.last.insert(id, this));
             }
         }
@@ -82,9 +82,8 @@ impl Heartbeats {
         self.newest.map(|(issued, _)| issued)
     }
 
-    /// When witness was first borne to a proposal, and last if it is the reset of a root.
+    /// When witness was first borne to a proposal, and last.
     pub(super) fn witness(&self, id: &ContentHash) -> Option<(Timestamp, Timestamp)> {
-        let first = self.first.get(id)?.0;
-        Some((first, self.last.get(id).map_or(first, |last| last.0)))
+        Some((self.first.get(id)?.0, self.last.get(id)?.0))
     }
 }

@@ -182,6 +182,12 @@ enum Outcome {
 
 type Counted = Vec<(OrganizationId, Timestamp, Counts)>;
 
+/// From when on witness to a decision settles it: no revocation that comes later, whatever date it
+/// gives, undoes it. Until then a stolen key may be noticed.
+fn settles(proposal: &Proposal, epoch: &Epoch) -> Timestamp {
+    proposal.expires.plus(epoch.parameters.reapproval_grace)
+}
+
 /// Everything that counting needs to know.
 struct Counter<'a> {
     statements: &'a Statements,
@@ -239,11 +245,11 @@ impl Law {
         }
     }
 
-    /// From when on a steward's heartbeat bears witness to a proposal that is law: always, but for
-    /// a reset of a root key, which must have been seen in effect. None while there is nothing to
-    /// bear witness to.
+    /// From when on a steward's heartbeat bears witness to a proposal that is law, at `now`: at any time;
+    /// but once more when it is settled, and to the reset of a root key not before it is in effect. None
+    /// while there is nothing to bear witness to.
     #[must_use]
-    pub fn witnessed_from(&self, id: &ContentHash) -> Option<Timestamp> {
+    pub fn witnessed_from(&self, id: &ContentHash, now: Timestamp) -> Option<Timestamp> {
         let Decision { proposal, state, .. } = self.proposals.get(id)?;
         let epoch = usize::try_from(proposal.epoch).ok().and_then(|at| self.epochs.get(at))?;
         match (state, &proposal.change) {
@@ -251,7 +257,11 @@ impl Law {
                 Some(proposal.expires.plus(epoch.parameters.reset_wait))
             }
             (_, Change::Root(_)) => None,
-            (State::Law | State::Superseded, _) => Some(Timestamp(0)),
+            (State::Law | State::Superseded, _) => {
+                let settles = settles(proposal, epoch);
+                let is_settled = settles <= now && !self.doubted.contains(id);
+                Some(if is_settled { settles } else { Timestamp(0) })
+            }
             _ => None,
         }
     }
@@ -695,6 +705,7 @@ impl<'a> Counter<'a> {
         if revoked.is_none() && shown.is_none() {
             return Counts::Fully;
         }
+        let deciding = also.filter(|also| also.number == proposal.epoch).unwrap_or(epoch);
         let also = also.into_iter().flat_map(Epoch::stewards);
         let others: BTreeSet<_> = epoch
             .stewards()
@@ -709,13 +720,38 @@ impl<'a> Counter<'a> {
         if witnessed.iter().filter(|at| **at < before).count() >= epoch.witnesses_needed() {
             return Counts::Fully;
         }
+        let settles = settles(proposal, deciding);
+        if self.is_settled(id, proposal, settles, signer) {
+            return Counts::Fully;
+        }
         if witnessed.is_empty() {
             return Counts::Not("its key is in doubt, and nobody has borne witness to it");
         }
-        // The time to approve again does not begin before all have had time to bear witness, so that
-        // what was decided lately does not fall at once by a revocation that is dated back. What is
-        // older than the grace does (docs/membership.md, "What is not settled").
-        let doubted = revoked.map(|(_, said)| said).max(shown).max(Some(proposal.expires));
+        // The time to approve again does not begin before all have had time to settle it, so that
+        // nothing falls at once by a revocation that is dated back.
+        let doubted = revoked.map(|(_, said)| said).max(shown).max(Some(settles));
         Counts::Until(doubted.unwrap_or_default().plus(epoch.parameters.reapproval_grace))
+    }
+
+    /// Whether as many others as with the signer make law have borne witness to a decision once it was
+    /// settled. Those of a later epoch may be the ones in office by then.
+    fn is_settled(
+        &self,
+        id: ContentHash,
+        proposal: &Proposal,
+        settles: Timestamp,
+        signer: &Signer,
+    ) -> bool {
+        let has_seen = |steward: &OrganizationId| {
+            *steward != signer.0
+                && self.statements.witness(steward, &id).is_some_and(|(_, last)| last >= settles)
+        };
+        let epochs = std::iter::once(&self.statements.first)
+            .chain(self.statements.decided_epochs.values().flatten())
+            .filter(|later| later.number >= proposal.epoch);
+        epochs.into_iter().any(|epoch| {
+            let seen = epoch.stewards().filter(|steward| has_seen(&steward.organization));
+            seen.count() >= epoch.witnesses_needed()
+        })
     }
 }

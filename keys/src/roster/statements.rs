@@ -39,8 +39,10 @@ use crate::{
     verified::Verified,
 };
 
-/// Heartbeats that a steward may number in one interval: one whenever something became law.
-const HEARTBEATS_PER_INTERVAL_MAX: u64 = 96;
+/// By how much the number of a heartbeat may exceed the network's age in milliseconds, whatever
+/// interval its epochs agree on: no steward comes near, and no thief of its key can number one so
+/// that none may follow.
+const HEARTBEATS_AHEAD_MAX: u64 = 1_000;
 
 /// Why a statement is not taken up.
 #[derive(Debug, thiserror::Error)]
@@ -592,18 +594,15 @@ impl Statements {
         let beat = signing::verify::<Heartbeat>(&envelope, bytes, key, &self.network)?;
         self.check_issued(beat.issued, now)?;
         let age = beat.issued.since(self.founding.founded);
-        let intervals = (age / self.founding.parameters.heartbeat_interval).saturating_add(1);
-        if beat.number > intervals.saturating_mul(HEARTBEATS_PER_INTERVAL_MAX) {
+        if beat.number > age.saturating_add(HEARTBEATS_AHEAD_MAX) {
             return Err(Refusal::Inconsistent("the steward issues too many heartbeats"));
         }
-        let reset = |id: &ContentHash| {
-            let proposed = self.proposals.get(id)?;
-            let is_decided = proposed.status == Status::Decided;
-            is_decided.then_some(matches!(proposed.proposal.change, Change::Root(_)))
+        let is_decided = |id: &ContentHash| {
+            self.proposals.get(id).is_some_and(|proposed| proposed.status == Status::Decided)
         };
         let undecided: Vec<_> =
-            beat.witnessed.iter().filter(|id| reset(id).is_none()).copied().collect();
-        let dropped = self.heartbeats.entry((steward, key_id)).or_default().add(beat, reset);
+            beat.witnessed.iter().filter(|id| !is_decided(id)).copied().collect();
+        let dropped = self.heartbeats.entry((steward, key_id)).or_default().add(beat, is_decided);
         self.keep(hash, Place::Heartbeat(steward, key_id));
         for old in &dropped {
             self.drop_statement(old);

@@ -15,8 +15,7 @@ use super::{
     membership::From,
 };
 
-/// The shortest time between two heartbeats, as a part of the interval: the same bound that
-/// receivers apply to their number, twice as wide.
+/// The shortest time between two heartbeats, as a part of the interval.
 const SPACING_PARTS: u64 = 48;
 
 /// Milliseconds after which a heartbeat that did not count is tried again: an admin mends the keys
@@ -122,11 +121,12 @@ impl Core {
         self.membership.heartbeat_at = turn.now.uptime + next;
     }
 
-    /// What has become law, or taken effect, and this steward has not borne witness to.
+    /// What has become law, taken effect or been settled, and this steward has not borne witness to.
     fn unwitnessed(&mut self, turn: &Turn<'_>, steward: &OrganizationId) -> Vec<ContentHash> {
-        let law = self.law(turn.now.unix);
+        let now = turn.now.unix;
+        let law = self.law(now);
         let statements = &self.membership.statements;
-        let seen = law.proposals().filter_map(|(id, _)| Some((*id, law.witnessed_from(id)?)));
+        let seen = law.proposals().filter_map(|(id, _)| Some((*id, law.witnessed_from(id, now)?)));
         let new = seen.filter(|(id, from)| !statements.has_witnessed(steward, id, *from));
         new.map(|(id, _)| id).take(limits::WITNESSED_MAX).collect()
     }

@@ -4,6 +4,8 @@ use super::*;
 use crate::roster::{Counts, Finding};
 
 const GRACE: u64 = Parameters::STANDARD.reapproval_grace;
+/// When the proposals of these tests are settled: they are issued on day 1 and live for ten.
+const SETTLES: Timestamp = Timestamp(FOUNDED.0 + 11 * DAY + GRACE);
 
 fn approve_again(roster: &Roster, proposal: &Proposal) -> Option<Timestamp> {
     roster.findings().iter().find_map(|finding| match finding {
@@ -37,8 +39,8 @@ fn too_few_witnesses_in_time_leave_a_time_of_grace() {
     network.witness(&[4], &proposal, day(3));
     assert_eq!(network.roster(day(8)).findings(), []);
     network.revoke(0, day(3), day(8));
-    // All had until the proposal's end to bear witness; the time runs from then.
-    let until = day(11).plus(GRACE);
+    // It would have been settled a grace after the proposal's end; the time runs from then.
+    let until = SETTLES.plus(GRACE);
     let roster = network.roster(until.minus(1));
     assert_eq!(approve_again(&roster, &proposal), Some(until));
     assert_eq!(roster.next_change(), Some(until));
@@ -50,6 +52,65 @@ fn too_few_witnesses_in_time_leave_a_time_of_grace() {
     network.approve(&[3], &proposal, day(10));
     assert_eq!(network.standing(5, until), Some(Standing::Admitted));
     assert_eq!(approve_again(&network.roster(until), &proposal), None);
+}
+
+#[test]
+fn what_is_settled_falls_by_no_revocation_that_comes_later() {
+    let (mut network, proposal) = admitted();
+    let late = day(80);
+    // Dated back to before anybody bore witness, and said to be old.
+    let fallen = |network: &Network| {
+        let mut network = network.clone();
+        network.revoke(0, day(1), day(2));
+        network.standing(5, late) == Some(Standing::Suspended)
+    };
+    network.witness(&[0, 1, 2, 3, 4], &proposal, day(2));
+    assert!(fallen(&network));
+    // Too early, too few, and what the steward says itself.
+    network.witness(&[1, 2, 3], &proposal, SETTLES.minus(1));
+    network.witness(&[0, 4], &proposal, SETTLES);
+    assert!(fallen(&network));
+    network.witness(&[3], &proposal, SETTLES.plus(DAY));
+    assert!(!fallen(&network));
+}
+
+#[test]
+fn whom_a_later_epoch_made_steward_can_settle_what_was_decided_before() {
+    let (mut network, proposal) = admitted();
+    let change = network.epoch(1, ContentHash(network.id().0), &[2, 3, 4]);
+    let epoch = network.proposal(change, day(1));
+    network.approve(&[0, 1, 2, 3, 4], &epoch, day(1));
+    network.witness(&[1], &proposal, day(2));
+    network.witness(&[3, 4], &proposal, SETTLES);
+    network.revoke(0, day(1), day(2));
+    assert_eq!(network.standing(5, day(80)), Some(Standing::Admitted));
+    // Not those of an epoch before.
+    let mut later = network.clone();
+    later.said.clear();
+    later.approve(&[0, 1, 2, 3, 4], &epoch, day(1));
+    let mut member = later.proposal(later.parties[5].member(1, Standing::Admitted), day(1));
+    member.epoch = 1;
+    later.approve(&[2, 3], &member, day(2));
+    later.witness(&[4], &member, day(3));
+    later.witness(&[0, 1], &member, SETTLES);
+    later.revoke(2, day(1), day(2));
+    assert_eq!(later.standing(5, day(80)), Some(Standing::Suspended));
+    later.witness(&[4], &member, SETTLES);
+    assert_eq!(later.standing(5, day(80)), Some(Standing::Admitted));
+}
+
+#[test]
+fn a_node_bears_witness_again_when_a_decision_is_settled_unless_it_is_in_doubt() {
+    let (mut network, proposal) = admitted();
+    let from = |network: &Network, now| {
+        network.statements(now).law(now).witnessed_from(&id_of(&proposal), now)
+    };
+    assert_eq!(from(&network, day(1)), Some(Timestamp(0)));
+    assert_eq!(from(&network, SETTLES.minus(1)), Some(Timestamp(0)));
+    assert_eq!(from(&network, SETTLES), Some(SETTLES));
+    network.witness(&[1], &proposal, day(2));
+    network.revoke(0, day(1), SETTLES.minus(1));
+    assert_eq!(from(&network, SETTLES), Some(Timestamp(0)));
 }
 
 #[test]
@@ -75,7 +136,7 @@ fn a_revocation_is_not_taken_back() {
     let (mut network, proposal) = admitted();
     network.witness(&[1], &proposal, day(2));
     network.revoke(0, day(1), day(12));
-    let (until, now) = (day(12).plus(GRACE), day(16));
+    let (until, now) = (SETTLES.plus(GRACE), day(16));
     let first = network.parties[0].clone();
     // A later set that lists the key as good, one that says so once more, one that omits it.
     let again: Vec<_> = (3..6)
@@ -161,7 +222,7 @@ fn a_thief_of_one_stewards_key_undoes_nothing_by_contradicting_itself() {
     let (mut network, proposal) = admitted();
     network.witness(&[1], &proposal, day(9));
     network.approve(&[0], &other, day(1));
-    assert_eq!(approve_again(&network.roster(NOW), &proposal), Some(day(11).plus(GRACE)));
+    assert_eq!(approve_again(&network.roster(NOW), &proposal), Some(SETTLES.plus(GRACE)));
     assert_eq!(network.standing(5, NOW), Some(Standing::Admitted));
 }
 
@@ -248,6 +309,6 @@ fn a_revoked_transport_key_bears_no_witness_and_gives_no_sign_of_life() {
     assert_eq!(until, None);
     assert!(statements.has_witnessed(&network.parties[4].id, &id_of(&proposal), day(5)));
     let (until, statements) = with(day(5));
-    assert_eq!(until, Some(day(11).plus(GRACE)));
+    assert_eq!(until, Some(SETTLES.plus(GRACE)));
     assert!(!statements.has_witnessed(&network.parties[4].id, &id_of(&proposal), FOUNDED));
 }

@@ -270,7 +270,7 @@ fn any_order_and_duplication_gives_the_same_roster_and_keeps_the_same() {
 fn settled(founders: usize) -> Network {
     let mut network = Network::of(founders);
     let admitted = network.admit(founders, day(1));
-    network.decide(network.parties[founders + 1].member(1, Standing::Admitted), day(1));
+    let first = network.decide(network.parties[founders + 1].member(1, Standing::Admitted), day(1));
     let suspended =
         network.decide(network.parties[founders + 1].member(2, Standing::Suspended), day(2));
     let reset = network.decide(network.reset(3, 1, &reset_root(1)), day(1));
@@ -282,6 +282,8 @@ fn settled(founders: usize) -> Network {
         let beat = network.heartbeat(party, &[&admitted, &suspended], day(3));
         network.say(beat);
         let beat = network.heartbeat(party, &[&reset], day(15));
+        network.say(beat);
+        let beat = network.heartbeat(party, &[&admitted, &first, &suspended, &reset], day(20));
         network.say(beat);
     }
     network
@@ -330,7 +332,12 @@ fn no_fewer_than_the_threshold_change_the_law() {
                         let party = if hour % 2 == 0 { party % thieves } else { outside(party) };
                         Act::Beat { party, proposals, hour }
                     }
-                    // The old root of the fourth has been stolen as well.
+                    // Roots of too few have been stolen as well: they revoke what they like since ever.
+                    Act::Keys { party, root: 1, version, revoked, hour, .. } => {
+                        let revoked = revoked.map(|(_, since)| (2, since));
+                        Act::Keys { party: party % thieves, lineage: 0, root: 1, version, revoked, hour }
+                    }
+                    // And the old root of the fourth.
                     Act::Keys { party, lineage, root, version, revoked, hour } => {
                         let party = if root == 0 { 3 } else { outside(party) };
                         let lineage = if root == 0 { 0 } else { lineage };
@@ -356,7 +363,8 @@ fn no_fewer_than_the_threshold_change_the_law() {
                     roster
                         .members()
                         .map(|m| {
-                            let is_theirs = network.parties[founders..].iter().any(|p| p.id == m.organization);
+                            let theirs = network.parties[..thieves].iter().chain(&network.parties[founders..]);
+                            let is_theirs = theirs.into_iter().any(|p| p.id == m.organization);
                             let keys = (!is_theirs).then(|| format!("{:?} {:?}", m.nodes, m.govern));
                             (m.organization, m.standing, m.ods.clone(), m.version, m.lineage, keys)
                         })
