@@ -1,9 +1,9 @@
 //! Many statements at once: from a store, a file or a peer.
 
 use signpost_protocol::{
-    ContentHash,
-    roster::{Approval, Proposal},
-    statement::{Body as _, Envelope, StatementKind},
+    ContentHash, OrganizationId, Timestamp,
+    roster::{Approval, Endorsement, Heartbeat, Objection, OrganizationKeys, Proposal},
+    statement::{Body, Envelope, StatementKind},
 };
 
 /// An epoch and a proposal.
@@ -31,4 +31,28 @@ fn place_of(bytes: &[u8]) -> Option<Place> {
     let approval: Approval = envelope.body().ok()?;
     let proposal = Proposal::decode(&approval.proposal).ok()?;
     Some((proposal.epoch, ContentHash::of(&approval.proposal)))
+}
+
+/// Whose a statement of the roster claims to be, and of when. Nothing is believed by this.
+#[must_use]
+pub fn claimed(bytes: &[u8]) -> Option<(OrganizationId, Timestamp)> {
+    fn read<B: Body>(bytes: &[u8]) -> Option<(OrganizationId, Timestamp)> {
+        let body: B = Envelope::parse(B::KIND, bytes, B::BYTES_MAX).ok()?.body().ok()?;
+        Some((body.author(), body.issued()))
+    }
+    match Envelope::kind_of(bytes)? {
+        StatementKind::Endorsement => read::<Endorsement>(bytes),
+        StatementKind::OrganizationKeys => read::<OrganizationKeys>(bytes),
+        StatementKind::Approval => read::<Approval>(bytes),
+        StatementKind::Objection => read::<Objection>(bytes),
+        StatementKind::Heartbeat => read::<Heartbeat>(bytes),
+        _ => None,
+    }
+}
+
+/// The instant as of which to take up a statement that this node took up once before: none was from
+/// the future then, so time has come at least that far, whatever the clock says now.
+#[must_use]
+pub fn taken_by(bytes: &[u8], now: Timestamp) -> Timestamp {
+    claimed(bytes).map_or(now, |(_, issued)| issued.max(now))
 }

@@ -39,7 +39,7 @@ use crate::{
 };
 
 pub use approvals::OPEN_PER_STEWARD_MAX;
-pub use batch::in_order;
+pub use batch::{claimed, in_order, taken_by};
 pub use epoch::Epoch;
 pub use founding::{FoundingError, dealt_evaluators, endorse};
 pub use governing::Application;

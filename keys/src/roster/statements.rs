@@ -27,6 +27,7 @@ use signpost_protocol::{
 use super::{
     Roster,
     approvals::{Contradiction, OPEN_PER_STEWARD_MAX, Proposed, Signer, Status},
+    batch::taken_by,
     epoch::Epoch,
     founding::{self, FoundingError},
     heartbeats::Heartbeats,
@@ -189,11 +190,28 @@ impl Statements {
         expected: Option<NetworkId>,
         now: Timestamp,
     ) -> Result<Self, FoundingError> {
+        Self::read_at(file, expected, |_| now)
+    }
+
+    /// Reads the roster file of this node itself, also by a clock that has fallen behind since: it
+    /// must not keep a node from starting, since only a node that runs learns that its clock is wrong.
+    ///
+    /// # Errors
+    /// As [`Statements::read`].
+    pub fn read_own(file: &[u8], now: Timestamp) -> Result<Self, FoundingError> {
+        Self::read_at(file, None, |bytes| taken_by(bytes, now))
+    }
+
+    fn read_at(
+        file: &[u8],
+        expected: Option<NetworkId>,
+        at: impl Fn(&[u8]) -> Timestamp,
+    ) -> Result<Self, FoundingError> {
         let file: RosterFile = codec::decode("roster", file, limits::ROSTER_FILE_BYTES_MAX)?;
         let mut statements = Self::begin(&file.founding, expected)?;
         let mut again = Vec::new();
         for (number, bytes) in file.statements.iter().enumerate() {
-            match statements.take(bytes, now) {
+            match statements.take(bytes, at(bytes)) {
                 Ok(_) => {}
                 // Whoever else has approved the same proposal brings it in, so that it finds room.
                 Err(Refusal::TooManyOpen) => again.push(bytes),
@@ -204,7 +222,7 @@ impl Statements {
         }
         for bytes in again {
             // What still finds none decides nothing.
-            let _ = statements.take(bytes, now);
+            let _ = statements.take(bytes, at(bytes));
         }
         statements.check_endorsed()?;
         Ok(statements)

@@ -105,17 +105,10 @@ impl Core {
         id: InboundId,
         frame: &[u8],
     ) {
-        if self.roster.organizations_of_peer(&peer, turn.now.unix).is_empty() {
-            return turn.act(Action::Refuse { id });
-        }
-        match codec::decode("digests request", frame, limits::DIGESTS_REQUEST_FRAME_BYTES_MAX) {
-            Err(error) => {
-                if self.complaints.may_log(&peer, turn.now.uptime) {
-                    warn!(?peer, %error, "refused a digests request");
-                }
-                turn.act(Action::Refuse { id });
-            }
-            Ok(DigestsRequest::Compare(theirs)) => {
+        let frame = (frame, limits::DIGESTS_REQUEST_FRAME_BYTES_MAX);
+        match self.request_of_member(turn, (&peer, id), "digests request", frame) {
+            None => {}
+            Some(DigestsRequest::Compare(theirs)) => {
                 let versions = self.head_versions();
                 let answer = if hash_of(&versions) == theirs {
                     DigestsAnswer::Same
@@ -124,7 +117,7 @@ impl Core {
                 };
                 reply_when_durable(turn, id, &answer);
             }
-            Ok(DigestsRequest::Heads(wanted)) => {
+            Some(DigestsRequest::Heads(wanted)) => {
                 let heads = wanted
                     .iter()
                     .filter_map(|(organization, node)| self.known_head(organization, node))
@@ -133,7 +126,7 @@ impl Core {
                 let heads = Bounded::new(heads).expect("no more than were asked for");
                 reply_when_durable(turn, id, &DigestsAnswer::Heads(heads));
             }
-            Ok(DigestsRequest::Blob(hash, offset)) => {
+            Some(DigestsRequest::Blob(hash, offset)) => {
                 turn.act(Action::ServeBlob { id, hash, offset });
             }
         }

@@ -6,20 +6,15 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use signpost_keys::roster::{Finding, Law, Refusal, Statements, in_order};
+use signpost_keys::roster::{Finding, Law, Refusal, Statements, in_order, taken_by};
 use signpost_protocol::{
-    PublicKey, Timestamp, limits, roster::KeyRecord, statement::statement_hash,
+    ContentHash, PublicKey, Timestamp, limits, roster::KeyRecord, statement::statement_hash,
 };
 use tracing::{info, warn};
 
 use super::{
-    Core, Persist, Turn,
-    event::Action,
-    local::Submitted,
-    roster_exchange::Inventory,
-    roster_fetch::Fetching,
-    roster_gossip::{PassedOn, claimed},
-    rows,
+    Core, Persist, Turn, event::Action, local::Submitted, roster_exchange::Inventory,
+    roster_fetch::Fetching, roster_gossip::PassedOn, rows,
 };
 use crate::store::Batch;
 
@@ -112,13 +107,44 @@ impl Membership {
     }
 }
 
+/// Changes of the stored statements, in as many batches as it takes.
+#[derive(Default)]
+struct Rows {
+    full: Vec<Batch>,
+    last: Batch,
+}
+
+impl Rows {
+    fn put(&mut self, statement: &[u8]) {
+        let key = rows::statement_key(&statement_hash(statement));
+        if self.last.put(key.clone(), statement.to_vec()).is_err() {
+            self.full.push(std::mem::take(&mut self.last));
+            self.last.put(key, statement.to_vec()).expect("one fits an empty batch");
+        }
+    }
+
+    fn delete(&mut self, statement: &ContentHash) {
+        let key = rows::statement_key(statement);
+        if self.last.delete(key.clone()).is_err() {
+            self.full.push(std::mem::take(&mut self.last));
+            self.last.delete(key).expect("one fits an empty batch");
+        }
+    }
+
+    fn into_batches(mut self) -> Vec<Batch> {
+        if !self.last.is_empty() {
+            self.full.push(self.last);
+        }
+        self.full
+    }
+}
+
 impl Core {
-    /// Takes up the statements that were stored. What does not hold any more is left alone: it is
-    /// of no effect.
+    /// Takes up the statements that were stored, and deletes what does not hold any more or has been
+    /// given up: it is of no effect.
     ///
-    /// None of them was from the future when it was stored, so time has come at least that far,
-    /// whatever the clock says now: with a clock that is behind, a node must not forget whom it was
-    /// told to cut off.
+    /// With a clock that is behind, a node must not forget whom it was told to cut off: see
+    /// [`taken_by`].
     pub(super) fn load_membership(&mut self, turn: &mut Turn<'_>) -> Result<(), rows::RowError> {
         let mut statements: Vec<Vec<u8>> = Vec::new();
         let mut after: Option<Vec<u8>> = None;
@@ -131,16 +157,24 @@ impl Core {
         in_order(&mut statements);
         let mut again = Vec::new();
         for bytes in &statements {
-            let at = claimed(bytes).map_or(turn.now.unix, |(_, issued)| issued.max(turn.now.unix));
-            match self.membership.statements.take(bytes, at) {
+            match self.membership.statements.take(bytes, taken_by(bytes, turn.now.unix)) {
                 Ok(_) => {}
                 // Whoever else has approved the same proposal brings it in, so that it finds room.
-                Err(Refusal::TooManyOpen) => again.push((bytes, at)),
+                Err(Refusal::TooManyOpen) => again.push(bytes),
                 Err(error) => warn!(%error, "a stored statement of the roster does not hold"),
             }
         }
-        for (bytes, at) in again {
-            let _ = self.membership.statements.take(bytes, at);
+        for bytes in again {
+            let _ = self.membership.statements.take(bytes, taken_by(bytes, turn.now.unix));
+        }
+        let mut rows = Rows::default();
+        let hashes = statements.iter().map(|bytes| statement_hash(bytes));
+        for given_up in hashes.filter(|hash| !self.membership.statements.has(hash)) {
+            rows.delete(&given_up);
+        }
+        let batches = rows.into_batches();
+        if !batches.is_empty() {
+            turn.act(Action::Persist(Persist { batches, ..Persist::default() }));
         }
         self.refresh_roster(turn);
         Ok(())
@@ -154,9 +188,7 @@ impl Core {
         from: From,
     ) -> Vec<Result<Submitted, Refusal>> {
         let now = turn.now.unix;
-        let (mut batches, mut publish, mut results) = (Vec::new(), Vec::new(), Vec::new());
-        let mut batch = Batch::new();
-        let mut full = |batch: &mut Batch| batches.push(std::mem::take(batch));
+        let (mut rows, mut publish, mut results) = (Rows::default(), Vec::new(), Vec::new());
         for bytes in statements {
             if bytes.len() > limits::STATEMENT_BYTES_MAX {
                 results.push(Err(Refusal::Kind));
@@ -170,32 +202,20 @@ impl Core {
                 }
             };
             for new in &taken.new {
-                let key = rows::statement_key(&statement_hash(new));
-                if batch.put(key.clone(), new.to_vec()).is_err() {
-                    full(&mut batch);
-                    batch.put(key, new.to_vec()).expect("one fits an empty batch");
-                }
+                rows.put(new);
                 // The network passes a gossiped one on by itself; what had waited for it, it does not.
                 if from != From::Gossip || **new != **bytes {
                     publish.push(new.to_vec());
                 }
             }
-            for dropped in &taken.dropped {
-                let key = rows::statement_key(dropped);
-                if batch.delete(key.clone()).is_err() {
-                    full(&mut batch);
-                    batch.delete(key).expect("one fits an empty batch");
-                }
-            }
+            taken.dropped.iter().for_each(|dropped| rows.delete(dropped));
             results.push(Ok(match (taken.new.is_empty(), taken.waits) {
                 (false, _) => Submitted::New,
                 (true, true) => Submitted::Waits,
                 (true, false) => Submitted::Known,
             }));
         }
-        if !batch.is_empty() {
-            full(&mut batch);
-        }
+        let batches = rows.into_batches();
         if !batches.is_empty() {
             self.membership.inventory.changed();
             publish.truncate(PUBLISHED_MAX);

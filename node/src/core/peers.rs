@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use minicbor::Decode;
 use signpost_keys::roster::PeerStanding;
 use signpost_protocol::{
     PublicKey, Timestamp,
@@ -262,6 +263,27 @@ impl Core {
         let sent = turn.now.unix;
         let frame = codec::encode(&hello);
         self.send(turn, peer, Plane::Hello, frame, Outstanding::Hello { sent });
+    }
+
+    /// Reads a request that only members may make; refuses it otherwise.
+    pub(super) fn request_of_member<T: for<'a> Decode<'a, ()>>(
+        &mut self,
+        turn: &mut Turn<'_>,
+        (peer, id): (&PublicKey, InboundId),
+        what: &'static str,
+        (frame, bytes_max): (&[u8], usize),
+    ) -> Option<T> {
+        let is_member = !self.roster.organizations_of_peer(peer, turn.now.unix).is_empty();
+        let request = is_member.then(|| codec::decode(what, frame, bytes_max));
+        match request {
+            Some(Ok(request)) => return Some(request),
+            Some(Err(error)) if self.complaints.may_log(peer, turn.now.uptime) => {
+                warn!(?peer, %error, "refused a {what}");
+            }
+            _ => {}
+        }
+        turn.act(Action::Refuse { id });
+        None
     }
 
     /// Tells anybody, also a stranger, how we regard them, and nothing else.

@@ -13,7 +13,7 @@ use signpost_protocol::{
 };
 use tracing::{debug, warn};
 
-use super::{Core, Outstanding, Turn, event::Action};
+use super::{Core, Outstanding, Turn};
 use crate::network::{InboundId, Plane, RequestFailure};
 
 /// Milliseconds between two comparisons with a neighbour picked by chance: what gossip lost is
@@ -169,19 +169,9 @@ impl Core {
         id: InboundId,
         frame: &[u8],
     ) {
-        if self.roster.organizations_of_peer(&peer, turn.now.unix).is_empty() {
-            return turn.act(Action::Refuse { id });
-        }
-        let max = limits::ROSTER_REQUEST_FRAME_BYTES_MAX;
-        let request = match codec::decode("roster request", frame, max) {
-            Ok(request) => request,
-            Err(error) => {
-                if self.complaints.may_log(&peer, turn.now.uptime) {
-                    warn!(?peer, %error, "refused a roster request");
-                }
-                return turn.act(Action::Refuse { id });
-            }
-        };
+        let frame = (frame, limits::ROSTER_REQUEST_FRAME_BYTES_MAX);
+        let request = self.request_of_member(turn, (&peer, id), "roster request", frame);
+        let Some(request) = request else { return };
         let answer = match request {
             RosterRequest::Compare(theirs) => {
                 let (digests, ours) = self.roster_digests(turn.now.uptime);

@@ -5,12 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use signpost_keys::{VerifyError, roster::Refusal};
-use signpost_protocol::{
-    OrganizationId, PublicKey, Timestamp,
-    roster::{Approval, Endorsement, Heartbeat, Objection, OrganizationKeys},
-    statement::{Body, Envelope, StatementKind, statement_hash},
+use signpost_keys::{
+    VerifyError,
+    roster::{Refusal, claimed},
 };
+use signpost_protocol::{OrganizationId, PublicKey, statement::statement_hash};
 use tracing::warn;
 
 use super::{Core, Turn, local::Submitted, membership::From};
@@ -40,22 +39,6 @@ impl PassedOn {
 
     fn count(&mut self, author: OrganizationId) {
         *self.by_author.entry(author).or_default() += 1;
-    }
-}
-
-/// Whose a statement of the roster claims to be, and of when. Nothing is believed by this.
-pub(super) fn claimed(bytes: &[u8]) -> Option<(OrganizationId, Timestamp)> {
-    fn read<B: Body>(bytes: &[u8]) -> Option<(OrganizationId, Timestamp)> {
-        let body: B = Envelope::parse(B::KIND, bytes, B::BYTES_MAX).ok()?.body().ok()?;
-        Some((body.author(), body.issued()))
-    }
-    match Envelope::kind_of(bytes)? {
-        StatementKind::Endorsement => read::<Endorsement>(bytes),
-        StatementKind::OrganizationKeys => read::<OrganizationKeys>(bytes),
-        StatementKind::Approval => read::<Approval>(bytes),
-        StatementKind::Objection => read::<Objection>(bytes),
-        StatementKind::Heartbeat => read::<Heartbeat>(bytes),
-        _ => None,
     }
 }
 

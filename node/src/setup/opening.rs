@@ -34,7 +34,7 @@ pub fn open(dir: &Path) -> Result<Identity, SetupError> {
     let folders = folders(dir)?;
     let config = Config::read(dir)?;
     let now = wall_clock();
-    let statements = Statements::read(&roster_bytes, None, now)
+    let statements = Statements::read_own(&roster_bytes, now)
         .map_err(|source| SetupError::Roster { path: dir.join(ROSTER_FILE), source })?;
     let roster = statements.roster(now);
 

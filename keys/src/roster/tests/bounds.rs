@@ -230,3 +230,19 @@ fn a_steward_that_floods_and_votes_makes_no_file_unreadable() {
     assert!(votes.iter().all(|vote| read.has(vote)));
     assert!(read.len() + 20 >= statements.len());
 }
+
+#[test]
+fn a_clock_that_has_fallen_behind_refuses_others_files_and_not_its_own() {
+    let mut network = Network::of(3);
+    network.admit(3, day(9));
+    let (file, early) = (network.statements(NOW).write(), day(1));
+    let refused = Statements::read(&file, None, early).unwrap_err();
+    let FoundingError::Statement { source: Refusal::Future, .. } = refused else {
+        panic!("{refused}")
+    };
+    let own = Statements::read_own(&file, early).unwrap();
+    assert!(own.hashes().eq(network.statements(NOW).hashes()));
+    // What does not hold is refused there too.
+    network.say(vec![0; 8]);
+    assert!(Statements::read_own(&network.file(), early).is_err());
+}

@@ -1,6 +1,6 @@
 //! Nodes that were away, or come back with what they once knew.
 
-use signpost_node::network::Plane;
+use signpost_node::{network::Plane, store::Store as _};
 use signpost_protocol::{
     codec, limits,
     locate::{AskSubject, Reply},
@@ -112,6 +112,33 @@ fn a_node_that_begins_with_the_founding_catches_up_with_everything() {
     println!("{count} statements, {took} ms after it started");
     network.run_for(30_000);
     assert_eq!(network.statements_at(LAST).len(), network.statements_at(0).len());
+}
+
+/// What expired while a node was down is of no use any more, on its disk as in its memory.
+#[test]
+fn what_lapsed_while_a_node_was_down_is_deleted_when_it_starts() {
+    let mut network = network(55);
+    let fourth = network.nodes[4].founder.organization;
+    let mut record = network.next_record(0, fourth);
+    record.standing = Standing::Suspended;
+    let proposal = network.proposal_in(0, Change::Member(record), 60_000);
+    let approval = network.approvals(&proposal, &[1]).remove(0);
+    network.submit(0, vec![approval.clone()]).remove(0).unwrap();
+    network.run_for(10_000);
+    let is_stored = |network: &Network| {
+        let rows = network.nodes[LAST].store.scan(&[], None, 10_000).unwrap();
+        rows.iter().any(|(_, value)| *value == approval)
+    };
+    assert!(is_stored(&network));
+    network.kill(LAST);
+    network.start(LAST);
+    network.run_for(5_000);
+    assert!(is_stored(&network), "it is open");
+    network.kill(LAST);
+    network.run_for(120_000);
+    network.start(LAST);
+    network.run_for(1);
+    assert!(!is_stored(&network));
 }
 
 /// The twin: with the founding alone, and nobody to ask, nothing is known.

@@ -140,6 +140,8 @@ pub struct Scenario {
     down: BTreeMap<usize, (u64, Disk)>,
     backups: BTreeMap<usize, Backup>,
     restored: BTreeMap<usize, Restored>,
+    /// When the admin of a restored node confirmed last: others may learn of it by the next head only.
+    confirmed_at: u64,
     decided: Decided,
     /// Nodes that may say that they were restored: whose disk was replaced, and who lies about itself.
     replaced: BTreeSet<usize>,
@@ -193,6 +195,7 @@ impl Scenario {
             down: BTreeMap::new(),
             backups: BTreeMap::new(),
             restored: BTreeMap::new(),
+            confirmed_at: 0,
             // One seed in four, and none of those that are kept from before there was governing.
             decided: Decided::new(matches!(seed % 8, 4 | 6)),
             replaced: BTreeSet::from([liar]),
@@ -308,7 +311,8 @@ impl Scenario {
             self.step()?;
             self.resend_and_confirm()?;
             let Some(fault) = self.complaint()? else {
-                if self.network.now >= start + first + 1_000 && self.asked.is_empty() {
+                let begun = start.max(self.confirmed_at);
+                if self.network.now >= begun + first + 1_000 && self.asked.is_empty() {
                     break;
                 }
                 continue;

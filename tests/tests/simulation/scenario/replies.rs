@@ -40,6 +40,7 @@ impl Scenario {
             }
             (Op::Confirm, LocalReply::ConfirmRestored(confirmation)) => {
                 self.note(|| format!("ORG{at} on the confirmation: {confirmation:?}"));
+                self.confirmed_at = time;
                 if confirmation != Confirmation::NotYet && !self.truth.has_doubt(at) {
                     self.restored.remove(&at);
                 }
