@@ -1,10 +1,7 @@
 //! What counts, of all statements, at an instant: a pure function of both.
 //!
-//! The order is: the chain of steward epochs; each member's record; resets of root keys. An
-//! approval counts by itself unless its key is in doubt, because the key was revoked as of an
-//! instant or its steward has approved two things of which only one can be law. Then it counts only
-//! where other stewards have borne witness to the proposal in time: an approval that is dated back
-//! has no witness.
+//! The order is: the chain of steward epochs; each member's record; resets of root keys. Which
+//! approvals count is worked out in `counting`.
 //!
 //! What a single steward writes, the time of its approval above all, decides nothing: it could be
 //! dated back at will. The instants that matter are those that `threshold` stewards have signed
@@ -17,12 +14,13 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 use signpost_protocol::{
-    ContentHash, KeyId, OdsCode, OrganizationId, Timestamp,
-    roster::{Change, MemberRecord, Proposal, Standing, StewardEpoch, Subject},
+    ContentHash, OdsCode, OrganizationId, Timestamp,
+    roster::{Change, MemberRecord, Proposal, Standing, Subject},
 };
 
 use super::{
-    approvals::{Proposed, Signer, Status, overlap},
+    approvals::{Proposed, overlap},
+    counting::{Counted, Counter, Counts, Outcome, settles},
     epoch::Epoch,
     statements::Statements,
 };
@@ -71,18 +69,6 @@ impl MemberLaw {
             since,
         }
     }
-}
-
-/// How one approval counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Counts {
-    /// Fully.
-    Fully,
-    /// Its key is in doubt, and fewer stewards than needed have borne witness: it counts until this
-    /// instant (exclusive).
-    Until(Timestamp),
-    /// Not at all.
-    Not(&'static str),
 }
 
 /// What has become of a proposal.
@@ -167,32 +153,6 @@ pub enum Finding {
         /// Which version of it.
         version: u64,
     },
-}
-
-/// The outcome of counting approvals.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Outcome {
-    /// Not enough.
-    Open,
-    /// Enough, until this instant.
-    Until(Timestamp),
-    /// Enough.
-    Fully,
-}
-
-type Counted = Vec<(OrganizationId, Timestamp, Counts)>;
-
-/// From when on witness to a decision settles it: no revocation that comes later, whatever date it
-/// gives, undoes it. Until then a stolen key may be noticed.
-fn settles(proposal: &Proposal, epoch: &Epoch) -> Timestamp {
-    proposal.expires.plus(epoch.parameters.reapproval_grace)
-}
-
-/// Everything that counting needs to know.
-struct Counter<'a> {
-    statements: &'a Statements,
-    /// Keys of stewards that are revoked: since when, and when that was said.
-    revoked: BTreeMap<Signer, (Timestamp, Timestamp)>,
 }
 
 impl Law {
@@ -544,214 +504,5 @@ impl Law {
                 _ => None,
             });
         claimed.min().unwrap_or(Timestamp(u64::MAX))
-    }
-}
-
-/// The reset of a root key, as far as time goes.
-struct Reset {
-    /// When it takes effect: not before all who may approve it have done so, plus the waiting time.
-    effect: Timestamp,
-    /// Whether as many stewards as make law have seen it in effect: objections come too late.
-    is_final: bool,
-}
-
-impl<'a> Counter<'a> {
-    fn new(statements: &'a Statements, now: Timestamp) -> Self {
-        let mut counter = Self { statements, revoked: BTreeMap::new() };
-        let epochs = std::iter::once(&statements.first);
-        for epoch in epochs.chain(statements.decided_epochs.values().flatten()) {
-            for (steward, key, _) in &epoch.stewards {
-                let organization = steward.organization;
-                let Some(known) = statements.organizations.get(&organization) else { continue };
-                let resets = counter.resets_by_signature(organization, now);
-                if let Some(revoked) = known.revoked(key, &resets) {
-                    counter.revoked.insert((organization, *key), revoked);
-                }
-            }
-        }
-        counter
-    }
-
-    fn epoch_change(&self, id: &ContentHash) -> Option<(&'a Proposed, &'a StewardEpoch)> {
-        let proposed = self.statements.proposals.get(id)?;
-        match &proposed.proposal.change {
-            Change::Stewards(change) => Some((proposed, change)),
-            _ => None,
-        }
-    }
-
-    /// The resets of a steward's root in effect by the signatures alone. Whose root it is decides
-    /// which approvals are in doubt, so this cannot depend on the latter.
-    fn resets_by_signature(
-        &self,
-        organization: OrganizationId,
-        now: Timestamp,
-    ) -> Vec<ContentHash> {
-        let mut chain = Vec::new();
-        let subject = Subject::Root(organization);
-        for (_, ids) in self.statements.subjects.range((subject, 1)..=(subject, u64::MAX)) {
-            let epochs = self.statements.decided_epochs.values().flatten();
-            let epochs: Vec<_> =
-                std::iter::once(&self.statements.first).chain(epochs).cloned().collect();
-            let in_effect = ids.iter().filter(|id| {
-                let proposed = self.statements.proposals.get(id);
-                proposed.is_some_and(|proposed| proposed.status == Status::Decided)
-                    && self.reset(id, &epochs).is_some_and(|reset| {
-                        reset.effect <= now
-                            && (reset.is_final || !self.objected(id, &reset, &chain))
-                    })
-            });
-            let last = in_effect.max_by_key(|id| self.statements.proposals[*id].proposal.issued);
-            let Some(id) = last.copied() else { break };
-            chain.push(id);
-        }
-        chain
-    }
-
-    fn reset(&self, id: &ContentHash, epochs: &[Arc<Epoch>]) -> Option<Reset> {
-        let proposal = &self.statements.proposals.get(id)?.proposal;
-        let epoch = epochs.iter().find(|epoch| epoch.number == proposal.epoch)?;
-        let effect = proposal.expires.plus(epoch.parameters.reset_wait);
-        let has_seen = |steward: &OrganizationId| {
-            self.statements.witness(steward, id).is_some_and(|(_, last)| last >= effect)
-        };
-        let has_majority = |epoch: &Arc<Epoch>| {
-            let seen = epoch.stewards().filter(|steward| has_seen(&steward.organization));
-            seen.count() >= usize::from(epoch.threshold)
-        };
-        // Those of a later epoch may be the ones in office by then.
-        let is_final = epochs.iter().filter(|later| later.number >= epoch.number).any(has_majority);
-        Some(Reset { effect, is_final })
-    }
-
-    fn is_final(&self, id: &ContentHash, epochs: &[Arc<Epoch>]) -> bool {
-        let is_decided =
-            self.statements.proposals.get(id).is_some_and(|p| p.status == Status::Decided);
-        is_decided && self.reset(id, epochs).is_some_and(|reset| reset.is_final)
-    }
-
-    /// Whether a root key that counted until the reset has objected before it took effect.
-    fn objected(&self, id: &ContentHash, reset: &Reset, chain: &[ContentHash]) -> bool {
-        let objections = (*id, KeyId([0; 16]))..=(*id, KeyId([0xff; 16]));
-        self.statements.objections.range(objections).any(|((_, key), objection)| {
-            let organization = self.statements.organizations.get(&objection.organization);
-            objection.issued < reset.effect
-                && organization.is_some_and(|known| known.is_root_of(key, chain))
-        })
-    }
-
-    /// Counts the approvals that an epoch needs: those of the stewards before it, and its own.
-    fn count_epoch(
-        &self,
-        id: ContentHash,
-        proposed: &Proposed,
-        before: &Epoch,
-        next: &Epoch,
-    ) -> (Outcome, u16, Counted) {
-        let (old, mut counted) = self.count(id, proposed, before, Some(next), None);
-        let (new, theirs) = self.count(id, proposed, next, Some(before), None);
-        counted.extend(theirs.into_iter().filter(|(steward, ..)| !before.has(steward)));
-        (old.min(new), before.threshold, counted)
-    }
-
-    /// Counts the approvals of the stewards of one epoch. Those of `also` may bear witness as well.
-    /// `ended` is when nobody could begin the next epoch any more.
-    fn count(
-        &self,
-        id: ContentHash,
-        proposed: &Proposed,
-        epoch: &Epoch,
-        also: Option<&Epoch>,
-        ended: Option<Timestamp>,
-    ) -> (Outcome, Counted) {
-        // Each steward has one key in an epoch, so nobody counts twice.
-        let approvals = proposed.approvals.iter().filter(|((s, key), _)| epoch.has_key(s, key));
-        let counted: Counted = approvals
-            .map(|(signer, given)| {
-                let counts = match ended {
-                    Some(ended) if given.issued >= ended => Counts::Not("the epoch had ended"),
-                    _ => self.counts(id, &proposed.proposal, epoch, also, signer),
-                };
-                (signer.0, given.issued, counts)
-            })
-            .collect();
-        let outcomes = counted.iter().filter_map(|(_, _, counts)| match counts {
-            Counts::Fully => Some(Outcome::Fully),
-            Counts::Until(until) => Some(Outcome::Until(*until)),
-            Counts::Not(_) => None,
-        });
-        let mut outcomes: Vec<_> = outcomes.collect();
-        outcomes.sort_unstable_by(|a, b| b.cmp(a));
-        let last_needed = outcomes.get(usize::from(epoch.threshold) - 1).copied();
-        (last_needed.unwrap_or(Outcome::Open), counted)
-    }
-
-    /// How an approval counts.
-    fn counts(
-        &self,
-        id: ContentHash,
-        proposal: &Proposal,
-        epoch: &Epoch,
-        also: Option<&Epoch>,
-        signer: &Signer,
-    ) -> Counts {
-        let revoked = self.revoked.get(signer).copied();
-        let shown = self.statements.contradictions.get(signer).map(|proof| {
-            let given = proof.proposals.iter().filter_map(|id| {
-                self.statements.proposals.get(id)?.approvals.get(signer).map(|g| g.issued)
-            });
-            given.max().unwrap_or_default()
-        });
-        if revoked.is_none() && shown.is_none() {
-            return Counts::Fully;
-        }
-        let deciding = also.filter(|also| also.number == proposal.epoch).unwrap_or(epoch);
-        let also = also.into_iter().flat_map(Epoch::stewards);
-        let others: BTreeSet<_> = epoch
-            .stewards()
-            .chain(also)
-            .map(|steward| steward.organization)
-            .filter(|organization| *organization != signer.0)
-            .collect();
-        let first = |other: &OrganizationId| Some(self.statements.witness(other, &id)?.0);
-        let witnessed: Vec<_> = others.iter().filter_map(first).collect();
-        // Whatever is dated back to before the revocation has no witness from before it.
-        let before = revoked.map_or(Timestamp(u64::MAX), |(since, _)| since);
-        if witnessed.iter().filter(|at| **at < before).count() >= epoch.witnesses_needed() {
-            return Counts::Fully;
-        }
-        let settles = settles(proposal, deciding);
-        if self.is_settled(id, proposal, settles, signer) {
-            return Counts::Fully;
-        }
-        if witnessed.is_empty() {
-            return Counts::Not("its key is in doubt, and nobody has borne witness to it");
-        }
-        // The time to approve again does not begin before all have had time to settle it, so that
-        // nothing falls at once by a revocation that is dated back.
-        let doubted = revoked.map(|(_, said)| said).max(shown).max(Some(settles));
-        Counts::Until(doubted.unwrap_or_default().plus(epoch.parameters.reapproval_grace))
-    }
-
-    /// Whether as many others as with the signer make law have borne witness to a decision once it was
-    /// settled. Those of a later epoch may be the ones in office by then.
-    fn is_settled(
-        &self,
-        id: ContentHash,
-        proposal: &Proposal,
-        settles: Timestamp,
-        signer: &Signer,
-    ) -> bool {
-        let has_seen = |steward: &OrganizationId| {
-            *steward != signer.0
-                && self.statements.witness(steward, &id).is_some_and(|(_, last)| last >= settles)
-        };
-        let epochs = std::iter::once(&self.statements.first)
-            .chain(self.statements.decided_epochs.values().flatten())
-            .filter(|later| later.number >= proposal.epoch);
-        epochs.into_iter().any(|epoch| {
-            let seen = epoch.stewards().filter(|steward| has_seen(&steward.organization));
-            seen.count() >= epoch.witnesses_needed()
-        })
     }
 }

@@ -10,7 +10,9 @@
 
 mod approvals;
 mod batch;
+mod counting;
 mod epoch;
+mod file;
 mod founding;
 mod governing;
 mod heartbeats;
@@ -40,11 +42,12 @@ use crate::{
 
 pub use approvals::OPEN_PER_STEWARD_MAX;
 pub use batch::{claimed, in_order, taken_by};
+pub use counting::Counts;
 pub use epoch::Epoch;
 pub use founding::{FoundingError, dealt_evaluators, endorse};
 pub use governing::Application;
 pub use inception::{incept, verify_inception};
-pub use law::{Counts, Decision, Finding, Law, State};
+pub use law::{Decision, Finding, Law, State};
 pub use statements::{Refusal, Statements, Taken};
 
 /// A member as the node sees it.

@@ -15,19 +15,14 @@ use std::{
 };
 
 use signpost_protocol::{
-    ContentHash, DecodeError, KeyId, NetworkId, OrganizationId, Timestamp,
-    codec::{self, Bounded, ByteString},
-    limits,
-    roster::{
-        Change, Endorsement, Founding, Heartbeat, Objection, OrganizationKeys, RosterFile, Subject,
-    },
+    ContentHash, DecodeError, KeyId, NetworkId, OrganizationId, Timestamp, limits,
+    roster::{Change, Endorsement, Founding, Heartbeat, Objection, OrganizationKeys, Subject},
     statement::{Body, Envelope, StatementKind, statement_hash},
 };
 
 use super::{
     Roster,
     approvals::{Contradiction, OPEN_PER_STEWARD_MAX, Proposed, Signer, Status},
-    batch::taken_by,
     epoch::Epoch,
     founding::{self, FoundingError},
     heartbeats::Heartbeats,
@@ -95,10 +90,10 @@ pub struct Taken {
 pub struct Statements {
     pub(super) network: NetworkId,
     pub(super) founding: Founding,
-    founding_bytes: Arc<[u8]>,
+    pub(super) founding_bytes: Arc<[u8]>,
     /// Epoch 0.
     pub(super) first: Arc<Epoch>,
-    endorsements: BTreeMap<OrganizationId, (ContentHash, Arc<[u8]>)>,
+    pub(super) endorsements: BTreeMap<OrganizationId, (ContentHash, Arc<[u8]>)>,
     pub(super) organizations: BTreeMap<OrganizationId, Organization>,
     pub(super) proposals: BTreeMap<ContentHash, Proposed>,
     /// The proposals of each subject and version.
@@ -117,7 +112,7 @@ pub struct Statements {
     pub(super) heartbeats: BTreeMap<(OrganizationId, KeyId), Heartbeats>,
     pub(super) waiting: Waiting,
     /// Where each statement is kept.
-    places: BTreeMap<ContentHash, Place>,
+    pub(super) places: BTreeMap<ContentHash, Place>,
     /// What came to be kept, and what is not kept any more, since a statement was last taken up.
     added: Vec<ContentHash>,
     dropped: Vec<ContentHash>,
@@ -179,69 +174,6 @@ impl Statements {
         })
     }
 
-    /// Reads a roster file. Statements in it that do not hold are refused by number; those that need
-    /// one that is not in it wait, as what a proposal has brought does once that has lapsed.
-    ///
-    /// # Errors
-    /// When anything in it does not decode, verify or fit together, or a founder has not endorsed
-    /// the founding; nothing is taken over in part.
-    pub fn read(
-        file: &[u8],
-        expected: Option<NetworkId>,
-        now: Timestamp,
-    ) -> Result<Self, FoundingError> {
-        Self::read_at(file, expected, |_| now)
-    }
-
-    /// Reads the roster file of this node itself, also by a clock that has fallen behind since: it
-    /// must not keep a node from starting, since only a node that runs learns that its clock is wrong.
-    ///
-    /// # Errors
-    /// As [`Statements::read`].
-    pub fn read_own(file: &[u8], now: Timestamp) -> Result<Self, FoundingError> {
-        Self::read_at(file, None, |bytes| taken_by(bytes, now))
-    }
-
-    fn read_at(
-        file: &[u8],
-        expected: Option<NetworkId>,
-        at: impl Fn(&[u8]) -> Timestamp,
-    ) -> Result<Self, FoundingError> {
-        let file: RosterFile = codec::decode("roster", file, limits::ROSTER_FILE_BYTES_MAX)?;
-        let mut statements = Self::begin(&file.founding, expected)?;
-        let mut again = Vec::new();
-        for (number, bytes) in file.statements.iter().enumerate() {
-            match statements.take(bytes, at(bytes)) {
-                Ok(_) => {}
-                // Whoever else has approved the same proposal brings it in, so that it finds room.
-                Err(Refusal::TooManyOpen) => again.push(bytes),
-                Err(source) => {
-                    return Err(FoundingError::Statement { statement: number + 1, source });
-                }
-            }
-        }
-        for bytes in again {
-            // What still finds none decides nothing.
-            let _ = statements.take(bytes, at(bytes));
-        }
-        statements.check_endorsed()?;
-        Ok(statements)
-    }
-
-    /// All that is kept, as a roster file, in an order in which nothing has to wait for long.
-    ///
-    /// # Panics
-    /// Never: what is kept is within the caps of a file.
-    #[must_use]
-    pub fn write(&self) -> Vec<u8> {
-        let statements = self.iter().map(|(_, bytes)| {
-            ByteString::new(bytes.into_owned()).expect("every statement is within its cap")
-        });
-        let statements = Bounded::new(statements.collect()).expect("their number is bounded");
-        let founding = ByteString::new(self.founding_bytes.to_vec());
-        codec::encode(&RosterFile { founding: founding.expect("it was read"), statements })
-    }
-
     /// The network.
     #[must_use]
     pub const fn network(&self) -> NetworkId {
@@ -252,21 +184,6 @@ impl Statements {
     #[must_use]
     pub fn founding(&self) -> &[u8] {
         &self.founding_bytes
-    }
-
-    /// Whether every founder has endorsed the founding.
-    ///
-    /// # Errors
-    /// Names the first who has not.
-    pub fn check_endorsed(&self) -> Result<(), FoundingError> {
-        let missing = self.founding.members.iter().find(|record| {
-            let organization = record.organization();
-            !self.endorsements.contains_key(&organization)
-        });
-        match missing {
-            Some(record) => Err(FoundingError::NotEndorsed { ods: record.ods.clone() }),
-            None => Ok(()),
-        }
     }
 
     /// How many statements are kept.
@@ -324,25 +241,6 @@ impl Statements {
                 self.heartbeats.get(&(steward, key))?.get(hash)?.bytes()
             }
         }))
-    }
-
-    /// All statements with their names, in an order in which none has to wait for another: take
-    /// them up in this order, and whatever their number nothing is lost on the way.
-    pub fn iter(&self) -> impl Iterator<Item = (ContentHash, Cow<'_, [u8]>)> {
-        let mut places: Vec<_> = self.places.iter().collect();
-        let none = ContentHash([0; 32]);
-        places.sort_by_key(|(_, place)| match place {
-            Place::Endorsement(_) => (0, 0, none),
-            // By epoch, so that each finds its stewards, and all of one proposal together, so that
-            // no more than one is undecided on the way.
-            Place::Approval(id, _, _) => {
-                (1, self.proposals.get(id).map_or(0, |p| p.proposal.epoch), *id)
-            }
-            Place::Keys(_) => (2, 0, none),
-            Place::Objection(..) => (3, 0, none),
-            Place::Heartbeat(..) => (4, 0, none),
-        });
-        places.into_iter().filter_map(|(hash, _)| Some((*hash, self.get(hash)?)))
     }
 
     /// The heartbeats of one steward, by the keys that signed them.
