@@ -150,7 +150,7 @@ fn member_lines(view: &View, record: &MemberRecord) -> Vec<String> {
         );
         lines.push(format!("  {}", fingerprint_words(organization.as_bytes())));
         lines.push(format!("  {}", fingerprint(&id)));
-        if let Some(set) = view.statements.last_keys(&organization) {
+        if let Some(set) = view.last_keys(&organization) {
             lines.push(format!("It has signed {}.", keys_words::summary(set)));
         }
         return lines;

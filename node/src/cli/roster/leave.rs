@@ -154,7 +154,7 @@ fn last_keys(
     organization: &OrganizationId,
     now: Timestamp,
 ) -> anyhow::Result<OrganizationKeys> {
-    let last = view.statements.last_keys(organization).ok_or_else(|| {
+    let last = view.last_keys(organization).ok_or_else(|| {
         fail("the roster has no keys of this organization", "wait until the node has caught up")
     })?;
     let retired = Revocation { since: now, reason: RevocationReason::Retired };

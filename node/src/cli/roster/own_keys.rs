@@ -348,7 +348,7 @@ impl<'a> Own<'a> {
         let organization = organization_of(&folder)?;
         let source = Source::new(dir, &options.behalf, None)?;
         let view = source.view()?;
-        let last = view.statements.last_keys(&organization).ok_or_else(|| {
+        let last = view.last_keys(&organization).ok_or_else(|| {
             fail("the roster has no keys of this organization", "wait until the node has caught up")
         })?;
         let (last, last_hash) = ((**last).clone(), last.hash());
