@@ -11,31 +11,27 @@ use clap::{Subcommand, ValueEnum};
 use getrandom::SysRng;
 use rand_core::UnwrapErr;
 use serde_json::json;
-use signpost_keys::{SecretKey, keystore::Cost, sign};
+use signpost_keys::{SecretKey, keystore::Cost};
 use signpost_protocol::{
-    ContentHash, OrganizationId, Timestamp,
+    OrganizationId, Timestamp,
     codec::Bounded,
     roster::{KeyRecord, OrganizationKeys, Revocation, RevocationReason},
-    statement::{KeyUse, statement_hash},
+    statement::KeyUse,
 };
 
 use super::{
+    by_root::{Options, Own, Signed, last_set, next_set},
     fail, keys_words,
     source::Source,
-    view::View,
     words::{name, time},
 };
 use crate::{
-    cli::{
-        behalf::Behalf,
-        text::{print, tell},
-    },
-    setup::{
-        AdminKey, KEY_LEAD, KEY_LIFE, OwnKey, admin_key, keep_roster, new_root, organization_of,
-        replace_key,
-    },
+    cli::{behalf::Behalf, text::print},
+    setup::{KEY_LEAD, KEY_LIFE, OwnKey, keep_roster, new_root, organization_of, replace_key},
 };
 
+/// What is asked before a set of keys is signed.
+const TO_SIGN: &str = "To sign this,";
 /// How long a key that was renewed goes on to count, in milliseconds: two weeks (DESIGN §5), in which
 /// whoever is away learns of the new one.
 const OVERLAP: u64 = 14 * 24 * 3_600_000;
@@ -104,25 +100,6 @@ enum Command {
     },
 }
 
-/// Options of what the root key signs.
-#[derive(Debug, clap::Args)]
-struct Options {
-    #[command(flatten)]
-    behalf: Behalf,
-    /// The root keystore [default: root.keystore in the organization's folder].
-    #[arg(long, value_name = "FILE")]
-    root: Option<PathBuf>,
-    /// The file with the keystore's passphrase [default: the file of that name beside the keystore].
-    #[arg(long, value_name = "FILE")]
-    passphrase_file: Option<PathBuf>,
-    /// Shows what would be signed, but signs nothing.
-    #[arg(long)]
-    dry_run: bool,
-    /// Asks no questions: for scripts.
-    #[arg(long)]
-    yes: bool,
-}
-
 /// Why a key is revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Reason {
@@ -155,7 +132,8 @@ pub(in crate::cli) fn command(dir: &Path, args: &Args, json: bool) -> anyhow::Re
         Command::NewRoot { out } => draw_root(out, json),
         Command::Republish { options } => {
             let own = Own::open(dir, options)?;
-            own.publish(own.next_set()?, None, "its keys are listed by the new root key", json)
+            let set = next_set(&own.view, &own.organization)?;
+            publish(&own, options, set, "its keys are listed by the new root key", json)
         }
     }
 }
@@ -230,7 +208,7 @@ fn renew(
         OwnKey::Pointer => KeyUse::Pointer,
     };
     let now = own.view.now;
-    let mut set = own.next_set()?;
+    let mut set = next_set(&own.view, &own.organization)?;
     let mut keys = set.keys.to_vec();
     let used = setup_key(dir, which, &own.organization)?;
     let old = keys.iter_mut().find(|key| key.key == used && key.usage == usage);
@@ -259,8 +237,22 @@ fn renew(
     keys.push(new);
     // Old transport keys stay listed: a steward's heartbeats bear witness for as long as theirs is.
     set.keys = bounded(keys)?;
+    let shown = words(&own, &set)?;
+    if options.dry_run {
+        return Own::rehearsed(&shown, &json!({ "what": shown, "signed": false }), json);
+    }
+    let Signed { statement, after } = own.hand_on(set, &shown, TO_SIGN)?;
+    // First the roster that the node begins with, so that whichever of its keys it finds when it
+    // starts is listed there; then the key.
+    keep_roster(dir, &after.statements.write())?;
+    replace_key(dir, which, &own.organization, &key, &mut UnwrapErr(SysRng))?;
     let done = "the new key is listed; start the node again to take it into use";
-    own.publish(set, Some((which, key)), done, json)
+    let statement = statement.to_string();
+    let report = json!({ "what": shown, "signed": true, "statement": statement, "next": done });
+    let who = name(&own.view, &own.organization);
+    let text = format!("Signed for {who}, and handed on to the members: {done}.\n");
+    print(&if json { report.to_string() } else { text })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The public half of a key that the node has in use.
@@ -293,7 +285,7 @@ fn revoke(
             Timestamp(u64::try_from(since.as_millisecond()).context("a time before 1970")?)
         }
     };
-    let mut set = own.next_set()?;
+    let mut set = next_set(&own.view, &own.organization)?;
     let mut keys = set.keys.to_vec();
     let is_it = |key: &KeyRecord| key.key.key_id().to_string().starts_with(prefix);
     let mut found = keys.iter_mut().filter(|key| is_it(key));
@@ -308,17 +300,7 @@ fn revoke(
     }
     key.revoked = Some(Revocation { since, reason: reason.said() });
     set.keys = bounded(keys)?;
-    own.publish(set, None, "the key counts for nothing any more", json)
-}
-
-/// The version that follows a set.
-pub(super) fn next_version(last: &OrganizationKeys) -> anyhow::Result<u64> {
-    last.version.checked_add(1).ok_or_else(|| {
-        fail(
-            "no version can follow that of the present set of keys: somebody else has the root key",
-            "ask the stewards to suspend the organization, and to reset its root key",
-        )
-    })
+    publish(&own, options, set, "the key counts for nothing any more", json)
 }
 
 fn bounded<T, const MAX: usize>(items: Vec<T>) -> anyhow::Result<Bounded<T, MAX>> {
@@ -330,103 +312,37 @@ fn bounded<T, const MAX: usize>(items: Vec<T>) -> anyhow::Result<Bounded<T, MAX>
     })
 }
 
-/// An organization about to sign its keys anew.
-struct Own<'a> {
-    dir: &'a Path,
-    options: &'a Options,
-    folder: PathBuf,
-    source: Source,
-    view: View,
-    organization: OrganizationId,
-    last: OrganizationKeys,
-    last_hash: ContentHash,
+/// The set, and what it changes, in plain words.
+fn words(own: &Own<'_>, set: &OrganizationKeys) -> anyhow::Result<String> {
+    let last = last_set(&own.view, &own.organization)?;
+    let who = name(&own.view, &own.organization);
+    let mut shown = format!("The keys of {who}, version {}:\n", set.version);
+    for line in keys_words::difference(last, set) {
+        shown += &format!("  {line}\n");
+    }
+    if set.lineage > last.lineage {
+        shown += "  Signed by the root key that has taken the place of the old one.\n";
+    }
+    Ok(shown)
 }
 
-impl<'a> Own<'a> {
-    fn open(dir: &'a Path, options: &'a Options) -> anyhow::Result<Self> {
-        let folder = options.behalf.folder(dir)?;
-        let organization = organization_of(&folder)?;
-        let source = Source::new(dir, &options.behalf, None)?;
-        let view = source.view()?;
-        let last = view.last_keys(&organization).ok_or_else(|| {
-            fail("the roster has no keys of this organization", "wait until the node has caught up")
-        })?;
-        let (last, last_hash) = ((**last).clone(), last.hash());
-        Ok(Self { dir, options, folder, source, view, organization, last, last_hash })
+/// Shows the set, asks, signs it, and brings it to the node.
+fn publish(
+    own: &Own<'_>,
+    options: &Options,
+    set: OrganizationKeys,
+    done: &str,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    let shown = words(own, &set)?;
+    if options.dry_run {
+        return Own::rehearsed(&shown, &json!({ "what": shown, "signed": false }), json);
     }
-
-    /// The next version of the set as it is; the first of a new lineage after a reset.
-    fn next_set(&self) -> anyhow::Result<OrganizationKeys> {
-        let lineage = self.view.member(&self.organization).map_or(0, |member| member.lineage);
-        let (version, previous) = if lineage > self.last.lineage {
-            (1, ContentHash(self.organization.0))
-        } else {
-            (next_version(&self.last)?, self.last_hash)
-        };
-        Ok(OrganizationKeys {
-            lineage: lineage.max(self.last.lineage),
-            version,
-            previous,
-            issued: self.view.now,
-            ..self.last.clone()
-        })
-    }
-
-    /// Shows the set, asks, signs it, brings it to the node, and puts `key` in its place.
-    fn publish(
-        &self,
-        set: OrganizationKeys,
-        key: Option<(OwnKey, SecretKey)>,
-        done: &str,
-        json: bool,
-    ) -> anyhow::Result<ExitCode> {
-        let who = name(&self.view, &self.organization);
-        let mut shown = format!("The keys of {who}, version {}:\n", set.version);
-        for line in keys_words::difference(&self.last, &set) {
-            shown += &format!("  {line}\n");
-        }
-        if set.lineage > self.last.lineage {
-            shown += "  Signed by the root key that has taken the place of the old one.\n";
-        }
-        if self.options.dry_run {
-            let text = format!("{shown}Dry run: nothing was signed, and nothing written.\n");
-            let report = json!({ "what": shown, "signed": false });
-            print(&if json { report.to_string() } else { text })?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        tell(&shown);
-        let root = admin_key(
-            Some(&self.folder),
-            AdminKey::Root,
-            self.options.root.as_deref(),
-            self.options.passphrase_file.as_deref(),
-        )?;
-        let statement = sign(set, &root, &self.view.roster.network());
-        let new = vec![statement.bytes().to_vec()];
-        // What nodes would refuse, such as what another root key signed, is not handed on.
-        let after = self.view.with(&new)?;
-        if !self.options.yes {
-            let code = self.view.member(&self.organization).map(|member| member.ods.to_string());
-            crate::cli::confirm::confirm("To sign this,", code.as_deref(), "nothing was signed")?;
-        }
-        // First the roster that the node begins with, so that whichever of its keys it finds when it
-        // starts is listed there; then the others, as long as the old key reaches them; then the key.
-        keep_roster(self.dir, &after.statements.write())?;
-        let outcomes = self.source.submit(self.view.statements.founding(), new.clone())?;
-        if let Some(outcome) = outcomes.iter().find(|outcome| outcome.outcome == "refused") {
-            let reason = outcome.reason.as_deref().unwrap_or("without a reason");
-            return Err(fail(
-                format!("the node refused the statement: {reason}"),
-                "compare this machine's clock with the node's",
-            ));
-        }
-        if let Some((which, key)) = key {
-            replace_key(self.dir, which, &self.organization, &key, &mut UnwrapErr(SysRng))?;
-        }
-        let hash = statement_hash(&new[0]).to_string();
-        let report = json!({ "what": shown, "signed": true, "statement": hash, "next": done });
-        let text = format!("Signed for {who}, and handed on to the members: {done}.\n");
-        print(&if json { report.to_string() } else { text })?;
-        Ok(ExitCode::SUCCESS)
-    }
+    let Signed { statement, .. } = own.hand_on(set, &shown, TO_SIGN)?;
+    let statement = statement.to_string();
+    let report = json!({ "what": shown, "signed": true, "statement": statement, "next": done });
+    let who = name(&own.view, &own.organization);
+    let text = format!("Signed for {who}, and handed on to the members: {done}.\n");
+    print(&if json { report.to_string() } else { text })?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,7 @@
 //! A founded network in memory, and what its admins read, may sign and may not.
 
 mod files;
+mod next_sets;
 mod refusals;
 mod wording;
 
