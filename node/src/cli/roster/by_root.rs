@@ -9,7 +9,11 @@ use std::{
 use serde_json::Value;
 use signpost_keys::{Verified, sign};
 use signpost_protocol::{
-    ContentHash, OrganizationId, roster::OrganizationKeys, statement::statement_hash,
+    ContentHash, OrganizationId,
+    codec::Bounded,
+    limits,
+    roster::{KeyRecord, OrganizationKeys},
+    statement::statement_hash,
 };
 
 use super::{
@@ -154,4 +158,21 @@ fn next_version(last: &OrganizationKeys) -> anyhow::Result<u64> {
             "ask the stewards to suspend the organization, and to reset its root key",
         )
     })
+}
+
+/// The set with these keys.
+///
+/// # Errors
+/// When they are too many.
+pub(super) fn with_keys(
+    set: OrganizationKeys,
+    keys: Vec<KeyRecord>,
+) -> anyhow::Result<OrganizationKeys> {
+    let keys = Bounded::new(keys).ok_or_else(|| {
+        fail(
+            format!("a set of keys holds at most {}", limits::KEYS_PER_MEMBER_MAX),
+            "keys whose signatures nobody needs any more have to be taken out first",
+        )
+    })?;
+    Ok(OrganizationKeys { keys, ..set })
 }

@@ -22,6 +22,7 @@ mod log;
 mod object;
 pub(super) mod own_keys;
 mod propose;
+mod renewal;
 mod review;
 mod show;
 mod source;

@@ -7,35 +7,34 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 use getrandom::SysRng;
 use rand_core::UnwrapErr;
 use serde_json::json;
-use signpost_keys::{SecretKey, keystore::Cost};
+use signpost_keys::keystore::Cost;
 use signpost_protocol::{
-    OrganizationId, Timestamp,
-    codec::Bounded,
-    roster::{KeyRecord, OrganizationKeys, Revocation, RevocationReason},
-    statement::KeyUse,
+    Timestamp,
+    roster::{KeyRecord, OrganizationKeys, Revocation},
 };
 
 use super::{
-    by_root::{Options, Own, Signed, last_set, next_set},
-    fail, keys_words,
+    by_root::{Options, Own, Signed, last_set, next_set, with_keys},
+    fail,
+    keys_words::{self, Reason},
+    renewal::Renewal,
     source::Source,
     words::{name, time},
 };
 use crate::{
-    cli::{behalf::Behalf, text::print},
-    setup::{KEY_LEAD, KEY_LIFE, OwnKey, keep_roster, new_root, organization_of, replace_key},
+    cli::{
+        behalf::Behalf,
+        text::{print, tell},
+    },
+    setup::{OwnKey, new_root, organization_of},
 };
 
 /// What is asked before a set of keys is signed.
 const TO_SIGN: &str = "To sign this,";
-/// How long a key that was renewed goes on to count, in milliseconds: two weeks (DESIGN §5), in which
-/// whoever is away learns of the new one.
-const OVERLAP: u64 = 14 * 24 * 3_600_000;
-
 /// Arguments of `signpost keys`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -46,6 +45,7 @@ Examples:
   signpost keys list
   signpost keys renew transport
   signpost keys renew transport --revoke compromised
+  signpost keys renew transport --organization A81001 --root /media/offline/root.keystore
   signpost keys revoke 1f0b77aa --reason retired
   signpost keys new-root --out /media/offline/new
   signpost keys republish --root /media/offline/new/root.keystore")]
@@ -62,6 +62,9 @@ enum Command {
         behalf: Behalf,
     },
     /// Draws a new key for the node, and lists it; a restart of the node takes it into use.
+    ///
+    /// A transport key is used once all organizations that the node serves list it: each types this with
+    /// its own root key. What was cut short is gone on with when this is typed again.
     Renew {
         /// Which key.
         #[arg(value_enum)]
@@ -98,27 +101,6 @@ enum Command {
         #[command(flatten)]
         options: Options,
     },
-}
-
-/// Why a key is revoked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Reason {
-    /// Somebody else may have it.
-    Compromised,
-    /// Another has taken its place.
-    Superseded,
-    /// It is no longer needed.
-    Retired,
-}
-
-impl Reason {
-    const fn said(self) -> RevocationReason {
-        match self {
-            Self::Compromised => RevocationReason::Compromised,
-            Self::Superseded => RevocationReason::Superseded,
-            Self::Retired => RevocationReason::Retired,
-        }
-    }
 }
 
 /// Runs the command.
@@ -195,79 +177,51 @@ fn renew(
     options: &Options,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
-    if which == OwnKey::Transport && crate::setup::organizations(dir)?.len() > 1 {
-        return Err(fail(
-            "this node serves several organizations, and each of them lists its transport key: it \
-             cannot be renewed for one of them alone",
-            "renewing it for all of them at once is not there yet",
-        ));
-    }
+    let rng = &mut UnwrapErr(SysRng);
     let own = Own::open(dir, options)?;
-    let usage = match which {
-        OwnKey::Transport => KeyUse::Transport,
-        OwnKey::Pointer => KeyUse::Pointer,
-    };
-    let now = own.view.now;
-    let mut set = next_set(&own.view, &own.organization)?;
-    let mut keys = set.keys.to_vec();
-    let used = setup_key(dir, which, &own.organization)?;
-    let old = keys.iter_mut().find(|key| key.key == used && key.usage == usage);
-    let old = old.ok_or_else(|| {
-        fail(
-            "the roster does not list the key that this node has in use",
-            "wait until the node has caught up, or publish its keys again: signpost keys republish",
-        )
-    })?;
-    match revoke {
-        // One that stands already, from an attempt that was cut short, is the earlier one.
-        Some(reason) => {
-            old.revoked.get_or_insert(Revocation { since: now, reason: reason.said() });
+    let (view, organization) = (&own.view, &own.organization);
+    let who = name(view, organization);
+    let mut renewal = Renewal::begin(dir, which, organization, view, options.dry_run, rng)?;
+    let set = renewal.set(view, next_set(view, organization)?, revoke)?;
+    let mut shown = renewal.origin().to_owned();
+    match &set {
+        Some(set) => {
+            shown += &words(&own, set)?;
+            shown += &renewal.warning(view, set, revoke);
         }
-        None => old.not_after = old.not_after.min(now.plus(OVERLAP)),
+        None => shown += &format!("The roster lists it for {who}: there is nothing to sign.\n"),
     }
-    let key = SecretKey::generate(&mut UnwrapErr(SysRng));
-    let not_before = now.minus(KEY_LEAD);
-    let new = KeyRecord {
-        key: key.public(),
-        not_before,
-        not_after: not_before.plus(KEY_LIFE),
-        revoked: None,
-        ..*old
-    };
-    keys.push(new);
-    // Old transport keys stay listed: a steward's heartbeats bear witness for as long as theirs is.
-    set.keys = bounded(keys)?;
-    let shown = words(&own, &set)?;
     if options.dry_run {
         return Own::rehearsed(&shown, &json!({ "what": shown, "signed": false }), json);
     }
-    let Signed { statement, after } = own.hand_on(set, &shown, TO_SIGN)?;
-    // First the roster that the node begins with, so that whichever of its keys it finds when it
-    // starts is listed there; then the key.
-    keep_roster(dir, &after.statements.write())?;
-    replace_key(dir, which, &own.organization, &key, &mut UnwrapErr(SysRng))?;
-    let done = "the new key is listed; start the node again to take it into use";
-    let statement = statement.to_string();
-    let report = json!({ "what": shown, "signed": true, "statement": statement, "next": done });
-    let who = name(&own.view, &own.organization);
-    let text = format!("Signed for {who}, and handed on to the members: {done}.\n");
-    print(&if json { report.to_string() } else { text })?;
+    let signed = match set {
+        Some(set) => Some(own.hand_on(set, &shown, TO_SIGN)?),
+        None => {
+            tell(&shown);
+            None
+        }
+    };
+    let after = signed.as_ref().map_or(view, |signed| &signed.after);
+    let taken = renewal.finish(dir, after, rng)?;
+    let next = match taken {
+        true => "All is listed: start the node again to take the new key into use.\n".to_owned(),
+        false => renewal.left(after, revoke),
+    };
+    let missing = renewal.missing(after).into_iter().map(|(ods, _)| ods.as_str());
+    let report = json!({
+        "what": shown,
+        "signed": signed.is_some(),
+        "statement": signed.as_ref().map(|signed| signed.statement.to_string()),
+        "taken": taken,
+        "missing": missing.collect::<Vec<_>>(),
+        "next": next,
+    });
+    let done = match signed {
+        Some(_) => format!("Signed for {who}, and handed on to the members.\n"),
+        None => String::new(),
+    };
+    print(&if json { report.to_string() } else { done + &next })?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// The public half of a key that the node has in use.
-fn setup_key(
-    dir: &Path,
-    which: OwnKey,
-    organization: &OrganizationId,
-) -> anyhow::Result<signpost_protocol::PublicKey> {
-    let identity = crate::setup::open(dir)?;
-    let served = identity.served.iter().find(|served| served.organization == *organization);
-    Ok(match (which, served) {
-        (OwnKey::Transport, _) => identity.transport.public(),
-        (OwnKey::Pointer, Some(served)) => served.pointer.public(),
-        (OwnKey::Pointer, None) => anyhow::bail!("the node does not serve this organization"),
-    })
 }
 
 fn revoke(
@@ -285,7 +239,7 @@ fn revoke(
             Timestamp(u64::try_from(since.as_millisecond()).context("a time before 1970")?)
         }
     };
-    let mut set = next_set(&own.view, &own.organization)?;
+    let set = next_set(&own.view, &own.organization)?;
     let mut keys = set.keys.to_vec();
     let is_it = |key: &KeyRecord| key.key.key_id().to_string().starts_with(prefix);
     let mut found = keys.iter_mut().filter(|key| is_it(key));
@@ -299,17 +253,8 @@ fn revoke(
         return Err(fail("the key is revoked already", "`signpost keys list` says since when"));
     }
     key.revoked = Some(Revocation { since, reason: reason.said() });
-    set.keys = bounded(keys)?;
+    let set = with_keys(set, keys)?;
     publish(&own, options, set, "the key counts for nothing any more", json)
-}
-
-fn bounded<T, const MAX: usize>(items: Vec<T>) -> anyhow::Result<Bounded<T, MAX>> {
-    Bounded::new(items).ok_or_else(|| {
-        fail(
-            format!("a set of keys holds at most {MAX}"),
-            "keys whose signatures nobody needs any more have to be taken out first",
-        )
-    })
 }
 
 /// The set, and what it changes, in plain words.

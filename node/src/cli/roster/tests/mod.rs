@@ -3,6 +3,7 @@
 mod files;
 mod next_sets;
 mod refusals;
+mod renewing;
 mod wording;
 
 use std::{net::SocketAddr, path::PathBuf};
