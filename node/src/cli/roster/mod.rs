@@ -12,6 +12,7 @@ mod by_root;
 mod change;
 mod checks;
 mod diff;
+mod doubt;
 mod draft;
 mod exchange;
 mod govern;

@@ -1,5 +1,6 @@
 //! A founded network in memory, and what its admins read, may sign and may not.
 
+mod doubting;
 mod files;
 mod next_sets;
 mod refusals;
