@@ -108,6 +108,7 @@ fn a_network_governs_itself() {
     a_member_is_suspended_and_readmitted(&federation, &everybody);
     one_of_fifty_is_suspended(&federation, &everybody);
     a_transport_key_is_revoked(&mut federation, &everybody);
+    a_supplier_renews_its_transport_key(&mut federation, &everybody);
     a_steward_is_replaced(&federation);
     a_root_is_lost_and_reset(&mut federation);
     a_member_is_expelled(&federation, &everybody);
@@ -192,6 +193,49 @@ fn a_transport_key_is_revoked(federation: &mut Federation, everybody: &[&Client]
     let transport: Vec<_> = keys.iter().filter(|key| key["use"] == "transport").collect();
     assert_eq!(transport.len(), 2, "{keys:?}");
     assert_eq!(transport.iter().filter(|key| key["revoked_since"].is_null()).count(), 1);
+}
+
+/// Fifty root keys sign before the node uses the new key; meanwhile it starts and answers as before.
+fn a_supplier_renews_its_transport_key(federation: &mut Federation, everybody: &[&Client]) {
+    let supplier = federation.node(SUPPLIER);
+    let dir = supplier.dir.clone();
+    let hosted = supplier.hosted.iter().map(|hosted| &hosted.ods);
+    let codes: Vec<String> = std::iter::once(&supplier.ods).chain(hosted).cloned().collect();
+    let renew = ["keys", "renew", "transport", "--yes", "--organization"];
+    refused(&dir, &renew[..4], "several organizations");
+    // Nobody agrees: nothing is signed, and the key that was drawn is the one to go on with.
+    refused(&dir, &["keys", "renew", "transport", "--organization", &codes[0]], "not confirmed");
+    let transport = || -> Vec<Value> {
+        let keys = done(&dir, &["keys", "list", "--organization", &codes[0]]);
+        let keys = keys["keys"].as_array().expect("a list").iter();
+        keys.filter(|key| key["use"] == "transport").cloned().collect()
+    };
+    let before = transport();
+    let [old] = &*before else { panic!("one transport key until now: {before:?}") };
+    for (n, ods) in codes.iter().enumerate() {
+        let renewed = done(&dir, &[&renew[..], &[ods]].concat());
+        let what = renewed["what"].as_str().expect("text");
+        assert!(what.contains("was drawn earlier"), "{what}");
+        assert_eq!(renewed["signed"], true, "{renewed}");
+        let missing = renewed["missing"].as_array().expect("a list").len();
+        assert_eq!((missing, &renewed["taken"]), (codes.len() - 1 - n, &(missing == 0).into()));
+        if n == codes.len() / 2 {
+            federation.kill(SUPPLIER);
+            federation.start(SUPPLIER);
+            await_causes("half of them have signed, and it is back", everybody, 100, &[]);
+            let again = done(&dir, &[&renew[..], &[ods]].concat());
+            assert_eq!((&again["signed"], &again["taken"]), (&false.into(), &false.into()));
+        }
+    }
+    federation.kill(SUPPLIER);
+    federation.start(SUPPLIER);
+    await_causes("with its new key the supplier is back", everybody, 100, &[]);
+    assert_eq!(transport().len(), 2);
+    // Nobody misses the old one, which would cut off the running node otherwise.
+    let old = old["key"].as_str().expect("an id");
+    let revoke = ["keys", "revoke", old, "--reason", "superseded", "--yes", "--organization"];
+    done(&dir, &[&revoke[..], &[&codes[0]]].concat());
+    await_causes("without its old key it goes on", everybody, 100, &[]);
 }
 
 fn a_steward_is_replaced(federation: &Federation) {

@@ -296,11 +296,17 @@ impl Statements {
         self.witness(steward, proposal).is_some_and(|(_, last)| last >= since)
     }
 
-    /// The newest key set of an organization in any lineage, as its next one has to follow it.
+    /// The newest key set of the root of an organization that counts, as its next one has to follow
+    /// it: of what another root has signed, be it that of a reset that was stopped, nothing does.
+    /// After a reset it is that of the root before until the new one has signed any.
     #[must_use]
-    pub fn last_keys(&self, organization: &OrganizationId) -> Option<&Verified<OrganizationKeys>> {
-        let sets = self.organizations.get(organization)?.sets();
-        sets.map(|set| &set.statement).max_by_key(|set| (set.lineage, set.version))
+    pub fn last_keys(
+        &self,
+        law: &Law,
+        organization: &OrganizationId,
+    ) -> Option<&Verified<OrganizationKeys>> {
+        let sets = self.organizations.get(organization)?.top(law.resets_in_effect(organization));
+        sets.last().map(|set| &set.statement)
     }
 
     /// What counts at `now`, of all these statements.

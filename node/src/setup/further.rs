@@ -25,6 +25,7 @@ use super::{
     INCEPTION_FILE, ORGANIZATIONS_DIRECTORY, PlannedNode, PlannedOrganization, ROSTER_FILE,
     SERVED_MAX, SetupError,
     founding::Founder,
+    key_change::lock_keys,
     open,
     opening::{node_keystore, organizations},
     organization_dir, secret_names,
@@ -116,6 +117,7 @@ pub fn apply_further(
     founder.stage(&staging, cost, rng)?;
     let staged = organization_dir(&staging, &organization.ods);
     write_whole(&staged.join(APPLICATION_FILE), &codec::encode(&file))?;
+    let _lock = lock_keys(dir)?;
     // The key first: one without a folder is of no effect, a folder without its key would be.
     let (mut keystore, path, passphrase) = node_keystore(dir, &identity.config)?;
     let name = secret_names::pointer(&founder.organization);

@@ -1,6 +1,13 @@
 //! Changing keys in place: each keystore is replaced whole or not at all, as dear to guess as it was.
+//!
+//! The key that is to follow one of the node's is in the keystore before anybody is told of it, under
+//! a name of its own, so that no kill leaves the roster with a key that nobody has.
 
-use std::{io::Write as _, path::Path};
+use std::{
+    fs::File,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
 
 use rand_core::CryptoRng;
 use signpost_keys::{
@@ -11,8 +18,10 @@ use signpost_protocol::{ContentHash, OrganizationId, PublicKey};
 use zeroize::Zeroizing;
 
 use super::{
-    INCEPTION_FILE, KEYS_DIRECTORY, NEXT_ROOT_KEYSTORE, NODE_KEYSTORE, ROOT_KEYSTORE,
-    ROOT_PASSPHRASE_FILE, ROSTER_FILE, SetupError, secret_names,
+    INCEPTION_FILE, KEYS_DIRECTORY, NEXT_ROOT_KEYSTORE, ROOT_KEYSTORE, ROOT_PASSPHRASE_FILE,
+    ROSTER_FILE, SetupError,
+    opening::{node_keystore, secret},
+    secret_names,
     staging::{private_directory, write_keystore, write_passphrase},
 };
 use crate::{atomic_file::AtomicFile, config::Config};
@@ -26,36 +35,135 @@ pub enum OwnKey {
     Pointer,
 }
 
-/// Puts a key in the place of the one before it, in the node's keystore. A running node goes on with
-/// the old one until it is started again.
+impl OwnKey {
+    /// Its name in the node's keystore.
+    fn name(self, organization: &OrganizationId) -> String {
+        match self {
+            Self::Transport => secret_names::TRANSPORT.to_owned(),
+            Self::Pointer => secret_names::pointer(organization),
+        }
+    }
+}
+
+/// The keys of a node while they are changed, one command at a time: another waits until this is
+/// dropped. A running node goes on with what it found when it was started.
+pub struct NodeKeys {
+    keystore: Keystore,
+    path: PathBuf,
+    passphrase: Passphrase,
+    cost: Cost,
+    _lock: File,
+}
+
+impl NodeKeys {
+    /// Opens the keystore of the node in `dir`. Takes as long as its cost says, on purpose.
+    ///
+    /// # Errors
+    /// Names the file at fault.
+    pub fn open(dir: &Path) -> Result<Self, SetupError> {
+        let lock = lock_keys(dir)?;
+        let (keystore, path, passphrase) = node_keystore(dir, &Config::read(dir)?)?;
+        let cost = Keystore::cost_of(&path).map_err(at(&path))?;
+        Ok(Self { keystore, path, passphrase, cost, _lock: lock })
+    }
+
+    /// The public half of the key that the node uses from its next start on.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn in_use(
+        &self,
+        which: OwnKey,
+        organization: &OrganizationId,
+    ) -> Result<PublicKey, SetupError> {
+        self.public(&which.name(organization))
+    }
+
+    /// The public half of the key that is to follow, if one was drawn.
+    ///
+    /// # Errors
+    /// When what is there is no key.
+    pub fn staged(
+        &self,
+        which: OwnKey,
+        organization: &OrganizationId,
+    ) -> Result<Option<PublicKey>, SetupError> {
+        let name = secret_names::next(&which.name(organization));
+        self.keystore.get(&name).map(|_| self.public(&name)).transpose()
+    }
+
+    /// Draws the key that is to follow, in place of one that was drawn before; it is on disk when this
+    /// returns its public half.
+    ///
+    /// # Errors
+    /// When the keystore cannot be written.
+    pub fn stage(
+        &mut self,
+        which: OwnKey,
+        organization: &OrganizationId,
+        rng: &mut impl CryptoRng,
+    ) -> Result<PublicKey, SetupError> {
+        let key = SecretKey::generate(rng);
+        self.put(&secret_names::next(&which.name(organization)), &key)?;
+        self.write(rng)?;
+        Ok(key.public())
+    }
+
+    /// Puts the key that is to follow in the place of the one in use.
+    ///
+    /// # Errors
+    /// When there is none, or the keystore cannot be written; then the old key is still there.
+    pub fn take_into_use(
+        &mut self,
+        which: OwnKey,
+        organization: &OrganizationId,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(), SetupError> {
+        let name = which.name(organization);
+        let next = secret_names::next(&name);
+        let key = SecretKey::from_seed(&*secret(&self.keystore, &self.path, &next)?);
+        self.put(&name, &key)?;
+        self.keystore.remove(&next);
+        self.write(rng)
+    }
+
+    fn public(&self, name: &str) -> Result<PublicKey, SetupError> {
+        Ok(SecretKey::from_seed(&*secret(&self.keystore, &self.path, name)?).public())
+    }
+
+    fn put(&mut self, name: &str, key: &SecretKey) -> Result<(), SetupError> {
+        self.keystore.remove(name);
+        let seed = key.expose_seed();
+        let inserted = self.keystore.insert(name, &*seed);
+        inserted.map_err(|error| SetupError::Plan(error.to_string()))
+    }
+
+    fn write(&self, rng: &mut impl CryptoRng) -> Result<(), SetupError> {
+        self.keystore.write(&self.path, &self.passphrase, self.cost, rng).map_err(at(&self.path))
+    }
+}
+
+/// Has the node's keystore for oneself until what is returned is dropped: it is read, changed and
+/// written whole, so that of two commands at once one would undo what the other did.
 ///
 /// # Errors
-/// Names the file at fault; then the old key is still there.
-pub fn replace_key(
-    dir: &Path,
-    which: OwnKey,
-    organization: &OrganizationId,
-    key: &SecretKey,
-    rng: &mut impl CryptoRng,
-) -> Result<(), SetupError> {
-    let path = dir.join(KEYS_DIRECTORY).join(NODE_KEYSTORE);
-    let passphrase = dir.join(&Config::read(dir)?.keystore.passphrase_file);
-    let passphrase = Passphrase::read_file(&passphrase)
-        .map_err(|source| SetupError::Passphrase { path: passphrase.clone(), source })?;
-    let at = |source| match source {
+/// When there is no keystore, or the file system has no locks.
+pub(super) fn lock_keys(dir: &Path) -> Result<File, SetupError> {
+    let path = dir.join(KEYS_DIRECTORY);
+    let locked = || {
+        let directory = File::open(&path)?;
+        directory.lock()?;
+        Ok(directory)
+    };
+    locked().map_err(SetupError::io(&path))
+}
+
+fn at(path: &Path) -> impl FnOnce(KeystoreError) -> SetupError {
+    let path = path.to_owned();
+    |source| match source {
         KeystoreError::File(source) => SetupError::KeystoreFile(source),
-        source => SetupError::Keystore { path: path.clone(), source },
-    };
-    let cost = Keystore::cost_of(&path).map_err(at)?;
-    let mut keystore = Keystore::read(&path, &passphrase).map_err(at)?;
-    let name = match which {
-        OwnKey::Transport => secret_names::TRANSPORT.to_owned(),
-        OwnKey::Pointer => secret_names::pointer(organization),
-    };
-    keystore.remove(&name);
-    let seed = key.expose_seed();
-    keystore.insert(&name, &*seed).expect("the name was in use, and a seed has 32 bytes");
-    keystore.write(&path, &passphrase, cost, rng).map_err(at)
+        source => SetupError::Keystore { path, source },
+    }
 }
 
 /// Draws a root key and its successor for an organization that has lost its own, and writes them to

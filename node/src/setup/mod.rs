@@ -6,7 +6,7 @@
 //! | `passphrase` | opens the node's keystore | 0600 |
 //! | `roster.cbor` | the founding of its network, and what had been decided when it joined | 0644 |
 //! | `joining.cbor` | in its place while the node waits to be admitted: its invitation, and what it hands in | 0644 |
-//! | `keys/node.keystore` | `transport`, `storage`, a `pointer-ORGANIZATION` for each organization, and `evaluator-share` of an evaluator | 0600 |
+//! | `keys/node.keystore` | `transport`, `storage`, a `pointer-ORGANIZATION` for each organization, and `evaluator-share` of an evaluator; `transport-next` and the like while a key is renewed | 0600 |
 //! | `organizations/ODS/inception.cose` | an organization's signed birth certificate | 0644 |
 //! | `organizations/ODS/api.token` | its bearer token of the local API | 0600 |
 //! | `organizations/ODS/root.keystore`, `next-root.keystore` | `root`; `next-root` | 0600 |
@@ -58,7 +58,7 @@ pub use founding::{KEY_LEAD, KEY_LIFE};
 pub(crate) use further::ApplicationFile;
 pub use further::{apply_further, take_on, waits};
 pub use joining::{Candidate, admit, apply, candidate, renew};
-pub use key_change::{OwnKey, keep_roster, new_root, organization_of, replace_key};
+pub use key_change::{NodeKeys, OwnKey, keep_roster, new_root, organization_of};
 pub use opening::{open, organizations};
 
 /// Name of the file that holds the bearer token of an organization, in its folder.
@@ -111,6 +111,11 @@ mod secret_names {
     /// The pointer key of an organization. By its id, which never changes.
     pub(super) fn pointer(organization: &OrganizationId) -> String {
         format!("pointer-{organization}")
+    }
+
+    /// The key that is to follow one of the node's, until the roster lists it.
+    pub(super) fn next(name: &str) -> String {
+        format!("{name}-next")
     }
 }
 

@@ -157,8 +157,9 @@ impl Network {
         edit: impl FnOnce(&mut OrganizationKeys),
     ) -> Vec<u8> {
         let statements = self.statements_at(at);
+        let law = statements.law(self.true_time());
         let founder = &self.nodes[of].founder;
-        let (mut keys, previous) = match statements.last_keys(&founder.organization) {
+        let (mut keys, previous) = match statements.last_keys(&law, &founder.organization) {
             Some(last) => ((**last).clone(), Some(last.hash())),
             None => (founder.keys(), None),
         };

@@ -96,7 +96,7 @@ fn what_waits_is_bounded_and_costs_others_nothing() {
     let mut admitting = network.clone();
     admitting.decide(stranger.member(1, Standing::Admitted), day(1));
     let newest =
-        |statements: &Statements| statements.last_keys(&stranger.id).map(|set| set.version);
+        |statements: &Statements| last_keys(statements, &stranger.id, NOW).map(|set| set.version);
     for bytes in &admitting.said {
         statements.take(bytes, NOW).unwrap();
     }
@@ -161,11 +161,11 @@ fn an_organization_is_known_only_for_as_long_as_it_is_proposed() {
     assert!(statements.take(&keys, day(1)).unwrap().waits);
     let taken = statements.take(&network.approval(0, &proposal, day(1)), day(1)).unwrap();
     assert_eq!(taken.new.len(), 2);
-    assert!(statements.last_keys(&joins.id).is_some());
+    assert!(last_keys(&statements, &joins.id, day(1)).is_some());
     // It lapses, and all that hangs on it goes; decided after all, it comes back.
     let taken = statements.take(&network.heartbeat(0, &[], day(12)), day(12)).unwrap();
     assert_eq!(taken.dropped.len(), 2);
-    assert!(statements.last_keys(&joins.id).is_none());
+    assert!(last_keys(&statements, &joins.id, day(12)).is_none());
     network.approve(&[1], &proposal, day(2));
     let taken = statements.take(&network.said[0], day(12)).unwrap();
     assert_eq!(taken.new.len(), 3);

@@ -155,7 +155,7 @@ fn a_revocation_is_not_taken_back() {
     }
     network.said.reverse();
     assert_eq!(approve_again(&network.roster(now), &proposal), Some(until));
-    assert_eq!(network.statements(now).last_keys(&first.id).unwrap().version, 5);
+    assert_eq!(last_keys(&network.statements(now), &first.id, now).unwrap().version, 5);
 }
 
 #[test]

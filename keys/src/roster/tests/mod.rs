@@ -317,6 +317,15 @@ impl Network {
     }
 }
 
+/// The set that an organization's next one follows at an instant.
+fn last_keys(
+    statements: &Statements,
+    organization: &OrganizationId,
+    now: Timestamp,
+) -> Option<Verified<OrganizationKeys>> {
+    statements.last_keys(&statements.law(now), organization).cloned()
+}
+
 fn id_of(proposal: &Proposal) -> ContentHash {
     ContentHash::of(&codec::encode(proposal))
 }

@@ -181,3 +181,28 @@ fn a_root_that_was_proposed_in_vain_is_in_nobodys_way() {
     assert!(!counts(&network, 1, 3, EFFECT));
     assert_eq!(network.state(&proposal, EFFECT), State::Law);
 }
+
+#[test]
+fn the_next_set_follows_the_root_that_counts() {
+    let (mut network, proposal) = reset();
+    let party = network.parties[3].clone();
+    let last = |network: &Network, now| {
+        let set = last_keys(&network.statements(now), &party.id, now).unwrap();
+        (set.lineage, set.version)
+    };
+    // Until it takes effect the old root's set is the last one; from then on the new root's is.
+    assert_eq!(last(&network, EFFECT.minus(1)), (0, 1));
+    assert_eq!(last(&network, EFFECT), (1, 1));
+    // Stopped, it never is, whatever its root signs.
+    let mut stopped = network.clone();
+    let objection = stopped.objection(3, &proposal, &party.root, day(3));
+    stopped.say(objection);
+    list_key(&mut stopped, 1, 1, u64::MAX);
+    assert_eq!(last(&stopped, day(20)), (0, 1));
+    list_key(&mut stopped, 0, 0, 2);
+    assert_eq!(last(&stopped, day(20)), (0, 2));
+    // In effect, and its root has signed nothing yet.
+    network.said.pop();
+    assert_eq!(network.state(&proposal, EFFECT), State::Law);
+    assert_eq!(last(&network, EFFECT), (0, 1));
+}

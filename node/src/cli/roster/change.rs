@@ -1,13 +1,14 @@
 //! A proposal in plain words, against the roster of now: what it does, what it changes, what stays,
 //! and what to be careful about. Nothing is signed that has not been shown like this.
 
+use signpost_keys::roster::State;
 use signpost_protocol::{
     ContentHash, OrganizationId, Timestamp,
     roster::{Change, MemberRecord, Objection, Proposal, RootReset, Standing, StewardEpoch},
 };
 
 use super::{
-    keys_words,
+    doubt, keys_words,
     view::View,
     warnings::warnings,
     words::{about, count, duration, name, names, parameters, short, standing, time},
@@ -70,13 +71,24 @@ enum Kind {
 
 fn kind(view: &View, record: &MemberRecord) -> Kind {
     let before = view.record_before(&record.organization(), record.version);
-    match (before.map(|before| before.standing), record.standing) {
+    // A record that has fallen does not let its member in any more.
+    let standing = |before: &MemberRecord| match view.member(&record.organization()) {
+        Some(member) if member.version == before.version && has_fallen(view, record) => {
+            member.standing
+        }
+        _ => before.standing,
+    };
+    match (before.map(standing), record.standing) {
         (None, Standing::Admitted) => Kind::Admit,
         (Some(now), then) if now == then => Kind::Amend,
         (Some(_), Standing::Admitted) => Kind::Readmit,
         (_, Standing::Suspended) => Kind::Suspend,
         (_, Standing::Expelled) => Kind::Expel,
     }
+}
+
+fn has_fallen(view: &View, record: &MemberRecord) -> bool {
+    doubt::of_record(view, &record.organization()) == Some(State::Fallen)
 }
 
 /// Whether a person has to type more than a letter to confirm it, and whose code.
@@ -150,7 +162,7 @@ fn member_lines(view: &View, record: &MemberRecord) -> Vec<String> {
         );
         lines.push(format!("  {}", fingerprint_words(organization.as_bytes())));
         lines.push(format!("  {}", fingerprint(&id)));
-        if let Some(set) = view.statements.last_keys(&organization) {
+        if let Some(set) = view.last_keys(&organization) {
             lines.push(format!("It has signed {}.", keys_words::summary(set)));
         }
         return lines;

@@ -2,7 +2,7 @@
 //! does not count, or contradicts another, only does harm: every doubt is a refusal, with the way
 //! out of it.
 
-use signpost_keys::roster::{Finding, State};
+use signpost_keys::roster::State;
 use signpost_protocol::{
     ContentHash, OrganizationId, PublicKey, Timestamp,
     roster::{Change, KeyRecord, MemberRecord, Proposal, RootReset, Standing, StewardEpoch},
@@ -10,6 +10,7 @@ use signpost_protocol::{
 };
 
 use super::{
+    doubt,
     view::View,
     words::{name, short, state, subject, time},
 };
@@ -136,10 +137,11 @@ pub(super) fn governance(view: &View) -> Result<(), Hinted> {
 /// Whether the proposal can still become law, and makes sense if it does.
 pub(super) fn proposal(view: &View, id: &ContentHash, proposal: &Proposal) -> Result<(), Hinted> {
     decided(view, id)?;
+    let in_doubt = doubt::mend(view, id);
     if proposal.expires <= view.now {
         return refuse(
             format!("proposal {} expired at {}", short(id), time(proposal.expires)),
-            "propose it again",
+            in_doubt.unwrap_or_else(|| "propose it again".to_owned()),
         );
     }
     let epoch = view.roster.epoch();
@@ -151,11 +153,11 @@ pub(super) fn proposal(view: &View, id: &ContentHash, proposal: &Proposal) -> Re
                 proposal.epoch,
                 epoch.number()
             ),
-            "propose it again against the roster of now",
+            in_doubt.unwrap_or_else(|| "propose it again against the roster of now".to_owned()),
         );
     }
     match &proposal.change {
-        Change::Member(record) => member(view, record),
+        Change::Member(record) => member(view, record, in_doubt.is_some()),
         Change::Stewards(next) => stewards(view, next),
         Change::Root(reset) => root(view, reset),
     }
@@ -163,13 +165,9 @@ pub(super) fn proposal(view: &View, id: &ContentHash, proposal: &Proposal) -> Re
 
 fn decided(view: &View, id: &ContentHash) -> Result<(), Hinted> {
     let Some(decision) = view.law.proposal(id) else { return Ok(()) };
-    let asks_again =
-        view.roster.findings().iter().any(
-            |finding| matches!(finding, Finding::ApproveAgain { proposal, .. } if proposal == id),
-        );
     match decision.state {
         State::Open | State::Fallen | State::Expired => Ok(()),
-        _ if asks_again => Ok(()),
+        _ if doubt::until(view, id).is_some() => Ok(()),
         _ => refuse(
             format!("proposal {} is decided: {}", short(id), state(view, id)),
             "there is nothing left to approve; `signpost roster show` has what counts now",
@@ -177,9 +175,12 @@ fn decided(view: &View, id: &ContentHash) -> Result<(), Hinted> {
     }
 }
 
-fn member(view: &View, record: &MemberRecord) -> Result<(), Hinted> {
+fn member(view: &View, record: &MemberRecord, in_doubt: bool) -> Result<(), Hinted> {
     let organization = record.organization();
     let current = view.law.record(&view.statements, &organization);
+    if in_doubt && current == Some(record) {
+        return Ok(());
+    }
     if current.is_none() && record.standing != Standing::Admitted {
         return refuse(
             format!("{} was never a member: it cannot be suspended or expelled", record.ods),

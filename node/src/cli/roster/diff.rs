@@ -140,9 +140,7 @@ fn members(before: &View, after: &View) -> Vec<String> {
         if !changes.is_empty() {
             lines.push(format!("{who}: {}.", changes.join("; ")));
         }
-        let sets =
-            (before.statements.last_keys(organization), after.statements.last_keys(organization));
-        match sets {
+        match (before.last_keys(organization), after.last_keys(organization)) {
             (Some(old), Some(new)) if old.hash() != new.hash() => {
                 let changes = keys_words::difference(old, new);
                 lines.extend(changes.iter().map(|line| format!("{who}: {line}")));

@@ -12,7 +12,7 @@ use signpost_protocol::{
     statement::KeyUse,
 };
 
-use super::{fail, view::View, words};
+use super::{doubt, fail, view::View, words};
 use crate::digests::SizeClass;
 
 /// A record to begin from: that of the member, in the next version that nobody has proposed.
@@ -53,7 +53,10 @@ pub(super) fn record(
                 "it would have to apply anew, as a new organization",
             ));
         }
-        (now, Some(then)) if now == then => {
+        // What is in doubt is decided anew by another version that says the same.
+        (now, Some(then))
+            if now == then && doubt::of_record(view, &member.organization).is_none() =>
+        {
             return Err(fail(
                 format!("{who} is {} already", words::standing(now)),
                 "`signpost roster show` has where the members stand",
@@ -187,7 +190,11 @@ pub(super) fn epoch(view: &View, edit: &EpochEdit) -> anyhow::Result<Change> {
         parameters,
     };
     let same = next.stewards.iter().copied().eq(epoch.stewards());
-    if same && threshold == epoch.threshold() && parameters == *epoch.parameters() {
+    if same
+        && !doubt::of_stewards(view)
+        && threshold == epoch.threshold()
+        && parameters == *epoch.parameters()
+    {
         return Err(fail(
             "nothing would change".to_owned(),
             "say what to change: --add, --remove, --threshold or --set",

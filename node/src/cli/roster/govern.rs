@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
-use signpost_keys::{SecretKey, sign};
+use signpost_keys::{SecretKey, roster::State, sign};
 use signpost_protocol::{
     ContentHash, OrganizationId,
     codec::ByteString,
@@ -21,7 +21,7 @@ use signpost_protocol::{
 use super::{
     admin_log::{self, AdminLog, Entry, Event},
     change::{self, Words},
-    checks, fail, handed,
+    checks, doubt, fail, handed,
     source::{Outcome, Source},
     tally,
     view::View,
@@ -306,15 +306,15 @@ pub(super) fn describe(view: &View, id: &ContentHash, words: &Words) -> Value {
 
 /// What a person does next about a proposal.
 pub(super) fn next_step(view: &View, id: &ContentHash, out: Option<&Path>) -> String {
+    if let (None, Some(mend)) = (out, doubt::mend(view, id)) {
+        return format!("{mend}.");
+    }
     let short = short(id);
     let decision = view.law.proposal(id);
     let waits_for = decision.map(|decision| tally::groups(view, id, &decision.proposal));
     let missing =
         waits_for.as_ref().and_then(|groups| groups.iter().map(tally::Group::missing).max());
-    let undecided = matches!(
-        decision.map(|decision| words::state_code(&decision.state)),
-        Some("open" | "fallen")
-    );
+    let undecided = decision.is_some_and(|decision| decision.state == State::Open);
     match (undecided, missing, out) {
         (_, _, Some(out)) => format!(
             "bring {out} to a node (`signpost roster import {out}`), or hand it to another steward \

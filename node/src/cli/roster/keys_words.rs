@@ -29,6 +29,37 @@ pub(super) const fn reason(reason: RevocationReason) -> &'static str {
     }
 }
 
+/// Why a key is revoked, as it is typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Reason {
+    /// Somebody else may have it.
+    Compromised,
+    /// Another has taken its place.
+    Superseded,
+    /// It is no longer needed.
+    Retired,
+}
+
+impl Reason {
+    /// As the roster says it.
+    pub(super) const fn said(self) -> RevocationReason {
+        match self {
+            Self::Compromised => RevocationReason::Compromised,
+            Self::Superseded => RevocationReason::Superseded,
+            Self::Retired => RevocationReason::Retired,
+        }
+    }
+
+    /// As a person types it.
+    pub(super) const fn typed(self) -> &'static str {
+        match self {
+            Self::Compromised => "compromised",
+            Self::Superseded => "superseded",
+            Self::Retired => "retired",
+        }
+    }
+}
+
 /// Whether a key counts at an instant, and until when.
 pub(super) fn validity(key: &KeyRecord, now: Timestamp) -> String {
     match key.revoked {

@@ -3,30 +3,25 @@
 //! Nobody has to agree to that: the root key signs a set of keys in which there is no node, and from
 //! then on nobody asks or believes it. That it is no member any more is for the stewards to decide.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{path::Path, process::ExitCode};
 
 use anyhow::Context as _;
 use serde_json::json;
-use signpost_keys::{Member, sign};
+use signpost_keys::Member;
 use signpost_protocol::{
-    OrganizationId, Timestamp,
+    OrganizationId,
     codec::Bounded,
     roster::{KeyRecord, OrganizationKeys, Revocation, RevocationReason, Standing},
-    statement::{KeyUse, statement_hash},
+    statement::KeyUse,
 };
 
-use super::{fail, own_keys::next_version, source::Source, view::View, words::name};
-use crate::{
-    cli::{
-        behalf::Behalf,
-        confirm::confirm,
-        text::{print, tell},
-    },
-    setup::{AdminKey, admin_key, organization_of},
+use super::{
+    by_root::{Options, Own, Signed, next_set},
+    fail,
+    view::View,
+    words::name,
 };
+use crate::cli::text::print;
 
 /// Arguments of `signpost leave`.
 #[derive(Debug, clap::Args)]
@@ -41,56 +36,24 @@ Examples:
   signpost leave --organization RX9 --root /media/offline/root.keystore")]
 pub(in crate::cli) struct Args {
     #[command(flatten)]
-    behalf: Behalf,
-    /// The root keystore [default: root.keystore in the organization's folder].
-    #[arg(long, value_name = "FILE")]
-    root: Option<PathBuf>,
-    /// The file with the keystore's passphrase [default: the file of that name beside the keystore].
-    #[arg(long, value_name = "FILE")]
-    passphrase_file: Option<PathBuf>,
-    /// Shows everything, but signs nothing.
-    #[arg(long)]
-    dry_run: bool,
-    /// Asks no questions: for scripts.
-    #[arg(long)]
-    yes: bool,
+    options: Options,
 }
 
 /// Runs the command.
 pub(in crate::cli) fn command(dir: &Path, args: &Args, json: bool) -> anyhow::Result<ExitCode> {
-    let folder = args.behalf.folder(dir)?;
-    let source = Source::new(dir, &args.behalf, None)?;
-    let view = source.view()?;
-    let organization = organization_of(&folder)?;
+    let own = Own::open(dir, &args.options)?;
+    let view = &own.view;
     let member =
-        view.member(&organization).context("the roster does not list this organization")?;
+        view.member(&own.organization).context("the roster does not list this organization")?;
     let ods = member.ods.as_str();
-    check(&view, member)?;
-    let shown = stays_behind(&view, member);
-    if args.dry_run {
-        let text = format!("{shown}\nDry run: nothing was signed.\n");
+    check(view, member)?;
+    let shown = stays_behind(view, member);
+    if args.options.dry_run {
         let report = json!({ "ods": ods, "left": false, "stays": shown });
-        print(&if json { report.to_string() } else { text })?;
-        return Ok(ExitCode::SUCCESS);
+        return Own::rehearsed(&format!("{shown}\n"), &report, json);
     }
-    tell(&shown);
-    let passphrase = args.passphrase_file.as_deref();
-    let root = admin_key(Some(&folder), AdminKey::Root, args.root.as_deref(), passphrase)?;
-    let keys = last_keys(&view, &organization, view.now)?;
-    let statement = sign(keys, &root, &view.roster.network());
-    // What nodes would refuse, such as what another key signed, is not handed on.
-    view.with(&[statement.bytes().to_vec()])?;
-    if !args.yes {
-        confirm("To leave the network,", Some(ods), "nothing was handed on")?;
-    }
-    let outcomes = source.submit(view.statements.founding(), vec![statement.bytes().to_vec()])?;
-    if let Some(outcome) = outcomes.iter().find(|outcome| outcome.outcome == "refused") {
-        let reason = outcome.reason.as_deref().unwrap_or("without a reason");
-        return Err(fail(
-            format!("the node refused the statement: {reason}"),
-            "compare this machine's clock with the node's",
-        ));
-    }
+    let keys = last_keys(view, &own.organization)?;
+    let Signed { statement, .. } = own.hand_on(keys, &shown, "To leave the network,")?;
     let expel = format!("signpost roster propose expel {ods} --reason 'It has left'");
     let text = format!(
         "\
@@ -103,15 +66,15 @@ Next:
   2. Leave the node running for a minute, so that the news spreads; then stop it.
   3. Take your clinical systems off it, and keep its directory as long as your records are kept.
 ",
-        who = name(&view, &organization),
+        who = name(view, &own.organization),
         network = view.roster.name(),
         stewards = super::words::names(
-            &view,
+            view,
             &view.roster.epoch().stewards().map(|steward| steward.organization).collect::<Vec<_>>()
         ),
     );
-    let hash = statement_hash(statement.bytes()).to_string();
-    let report = json!({ "ods": ods, "left": true, "statement": hash, "next": expel });
+    let report =
+        json!({ "ods": ods, "left": true, "statement": statement.to_string(), "next": expel });
     print(&if json { report.to_string() } else { text })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -149,26 +112,16 @@ fn check(view: &View, member: &Member) -> anyhow::Result<()> {
 }
 
 /// The next set of keys: no node, and so none of the keys that a node holds; the govern keys revoked.
-fn last_keys(
+pub(super) fn last_keys(
     view: &View,
     organization: &OrganizationId,
-    now: Timestamp,
 ) -> anyhow::Result<OrganizationKeys> {
-    let last = view.statements.last_keys(organization).ok_or_else(|| {
-        fail("the roster has no keys of this organization", "wait until the node has caught up")
-    })?;
-    let retired = Revocation { since: now, reason: RevocationReason::Retired };
-    let govern = last.keys.iter().filter(|key| key.usage == KeyUse::Govern);
+    let set = next_set(view, organization)?;
+    let retired = Revocation { since: view.now, reason: RevocationReason::Retired };
+    let govern = set.keys.iter().filter(|key| key.usage == KeyUse::Govern);
     let keys = govern.map(|key| KeyRecord { revoked: key.revoked.or(Some(retired)), ..*key });
-    Ok(OrganizationKeys {
-        organization: *organization,
-        lineage: last.lineage,
-        version: next_version(last)?,
-        previous: last.hash(),
-        nodes: Bounded::default(),
-        keys: Bounded::new(keys.collect()).expect("no more than there were"),
-        issued: now,
-    })
+    let keys = Bounded::new(keys.collect()).expect("no more than there were");
+    Ok(OrganizationKeys { nodes: Bounded::default(), keys, ..set })
 }
 
 /// What leaving means, and what it leaves.

@@ -3,14 +3,16 @@
 //! There is no privileged node: every command works at any member's node, or offline on files.
 //! What is pure stands apart from what acts: [`view`] looks things up, [`words`], [`change`],
 //! [`warnings`] and [`keys_words`] say them, [`draft`] makes proposals and [`checks`] refuses to
-//! sign; [`source`], [`handed`], [`admin_log`] and [`govern`] touch the node and the disk; and each
+//! sign; [`source`], [`handed`], [`admin_log`], [`govern`] and [`by_root`] touch the node and the disk; and each
 //! command has a file of its own.
 
 mod admin_log;
 mod applicants;
+mod by_root;
 mod change;
 mod checks;
 mod diff;
+mod doubt;
 mod draft;
 mod exchange;
 mod govern;
@@ -21,6 +23,7 @@ mod log;
 mod object;
 pub(super) mod own_keys;
 mod propose;
+mod renewal;
 mod review;
 mod show;
 mod source;

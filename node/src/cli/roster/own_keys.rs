@@ -7,22 +7,22 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 use getrandom::SysRng;
 use rand_core::UnwrapErr;
 use serde_json::json;
-use signpost_keys::{SecretKey, keystore::Cost, sign};
+use signpost_keys::keystore::Cost;
 use signpost_protocol::{
-    ContentHash, OrganizationId, Timestamp,
-    codec::Bounded,
-    roster::{KeyRecord, OrganizationKeys, Revocation, RevocationReason},
-    statement::{KeyUse, statement_hash},
+    Timestamp,
+    roster::{KeyRecord, OrganizationKeys, Revocation},
 };
 
 use super::{
-    fail, keys_words,
+    by_root::{Options, Own, Signed, last_set, next_set, with_keys},
+    fail,
+    keys_words::{self, Reason},
+    renewal::Renewal,
     source::Source,
-    view::View,
     words::{name, time},
 };
 use crate::{
@@ -30,16 +30,11 @@ use crate::{
         behalf::Behalf,
         text::{print, tell},
     },
-    setup::{
-        AdminKey, KEY_LEAD, KEY_LIFE, OwnKey, admin_key, keep_roster, new_root, organization_of,
-        replace_key,
-    },
+    setup::{OwnKey, new_root, organization_of},
 };
 
-/// How long a key that was renewed goes on to count, in milliseconds: two weeks (DESIGN §5), in which
-/// whoever is away learns of the new one.
-const OVERLAP: u64 = 14 * 24 * 3_600_000;
-
+/// What is asked before a set of keys is signed.
+const TO_SIGN: &str = "To sign this,";
 /// Arguments of `signpost keys`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -50,6 +45,7 @@ Examples:
   signpost keys list
   signpost keys renew transport
   signpost keys renew transport --revoke compromised
+  signpost keys renew transport --organization A81001 --root /media/offline/root.keystore
   signpost keys revoke 1f0b77aa --reason retired
   signpost keys new-root --out /media/offline/new
   signpost keys republish --root /media/offline/new/root.keystore")]
@@ -66,6 +62,9 @@ enum Command {
         behalf: Behalf,
     },
     /// Draws a new key for the node, and lists it; a restart of the node takes it into use.
+    ///
+    /// A transport key is used once all organizations that the node serves list it: each types this with
+    /// its own root key. What was cut short is gone on with when this is typed again.
     Renew {
         /// Which key.
         #[arg(value_enum)]
@@ -104,46 +103,6 @@ enum Command {
     },
 }
 
-/// Options of what the root key signs.
-#[derive(Debug, clap::Args)]
-struct Options {
-    #[command(flatten)]
-    behalf: Behalf,
-    /// The root keystore [default: root.keystore in the organization's folder].
-    #[arg(long, value_name = "FILE")]
-    root: Option<PathBuf>,
-    /// The file with the keystore's passphrase [default: the file of that name beside the keystore].
-    #[arg(long, value_name = "FILE")]
-    passphrase_file: Option<PathBuf>,
-    /// Shows what would be signed, but signs nothing.
-    #[arg(long)]
-    dry_run: bool,
-    /// Asks no questions: for scripts.
-    #[arg(long)]
-    yes: bool,
-}
-
-/// Why a key is revoked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Reason {
-    /// Somebody else may have it.
-    Compromised,
-    /// Another has taken its place.
-    Superseded,
-    /// It is no longer needed.
-    Retired,
-}
-
-impl Reason {
-    const fn said(self) -> RevocationReason {
-        match self {
-            Self::Compromised => RevocationReason::Compromised,
-            Self::Superseded => RevocationReason::Superseded,
-            Self::Retired => RevocationReason::Retired,
-        }
-    }
-}
-
 /// Runs the command.
 pub(in crate::cli) fn command(dir: &Path, args: &Args, json: bool) -> anyhow::Result<ExitCode> {
     match &args.command {
@@ -155,7 +114,8 @@ pub(in crate::cli) fn command(dir: &Path, args: &Args, json: bool) -> anyhow::Re
         Command::NewRoot { out } => draw_root(out, json),
         Command::Republish { options } => {
             let own = Own::open(dir, options)?;
-            own.publish(own.next_set()?, None, "its keys are listed by the new root key", json)
+            let set = next_set(&own.view, &own.organization)?;
+            publish(&own, options, set, "its keys are listed by the new root key", json)
         }
     }
 }
@@ -217,65 +177,51 @@ fn renew(
     options: &Options,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
-    if which == OwnKey::Transport && crate::setup::organizations(dir)?.len() > 1 {
-        return Err(fail(
-            "this node serves several organizations, and each of them lists its transport key: it \
-             cannot be renewed for one of them alone",
-            "renewing it for all of them at once is not there yet",
-        ));
-    }
+    let rng = &mut UnwrapErr(SysRng);
     let own = Own::open(dir, options)?;
-    let usage = match which {
-        OwnKey::Transport => KeyUse::Transport,
-        OwnKey::Pointer => KeyUse::Pointer,
-    };
-    let now = own.view.now;
-    let mut set = own.next_set()?;
-    let mut keys = set.keys.to_vec();
-    let used = setup_key(dir, which, &own.organization)?;
-    let old = keys.iter_mut().find(|key| key.key == used && key.usage == usage);
-    let old = old.ok_or_else(|| {
-        fail(
-            "the roster does not list the key that this node has in use",
-            "wait until the node has caught up, or publish its keys again: signpost keys republish",
-        )
-    })?;
-    match revoke {
-        // One that stands already, from an attempt that was cut short, is the earlier one.
-        Some(reason) => {
-            old.revoked.get_or_insert(Revocation { since: now, reason: reason.said() });
+    let (view, organization) = (&own.view, &own.organization);
+    let who = name(view, organization);
+    let mut renewal = Renewal::begin(dir, which, organization, view, options.dry_run, rng)?;
+    let set = renewal.set(view, next_set(view, organization)?, revoke)?;
+    let mut shown = renewal.origin().to_owned();
+    match &set {
+        Some(set) => {
+            shown += &words(&own, set)?;
+            shown += &renewal.warning(view, set, revoke);
         }
-        None => old.not_after = old.not_after.min(now.plus(OVERLAP)),
+        None => shown += &format!("The roster lists it for {who}: there is nothing to sign.\n"),
     }
-    let key = SecretKey::generate(&mut UnwrapErr(SysRng));
-    let not_before = now.minus(KEY_LEAD);
-    let new = KeyRecord {
-        key: key.public(),
-        not_before,
-        not_after: not_before.plus(KEY_LIFE),
-        revoked: None,
-        ..*old
+    if options.dry_run {
+        return Own::rehearsed(&shown, &json!({ "what": shown, "signed": false }), json);
+    }
+    let signed = match set {
+        Some(set) => Some(own.hand_on(set, &shown, TO_SIGN)?),
+        None => {
+            tell(&shown);
+            None
+        }
     };
-    keys.push(new);
-    // Old transport keys stay listed: a steward's heartbeats bear witness for as long as theirs is.
-    set.keys = bounded(keys)?;
-    let done = "the new key is listed; start the node again to take it into use";
-    own.publish(set, Some((which, key)), done, json)
-}
-
-/// The public half of a key that the node has in use.
-fn setup_key(
-    dir: &Path,
-    which: OwnKey,
-    organization: &OrganizationId,
-) -> anyhow::Result<signpost_protocol::PublicKey> {
-    let identity = crate::setup::open(dir)?;
-    let served = identity.served.iter().find(|served| served.organization == *organization);
-    Ok(match (which, served) {
-        (OwnKey::Transport, _) => identity.transport.public(),
-        (OwnKey::Pointer, Some(served)) => served.pointer.public(),
-        (OwnKey::Pointer, None) => anyhow::bail!("the node does not serve this organization"),
-    })
+    let after = signed.as_ref().map_or(view, |signed| &signed.after);
+    let taken = renewal.finish(dir, after, rng)?;
+    let next = match taken {
+        true => "All is listed: start the node again to take the new key into use.\n".to_owned(),
+        false => renewal.left(after, revoke),
+    };
+    let missing = renewal.missing(after).into_iter().map(|(ods, _)| ods.as_str());
+    let report = json!({
+        "what": shown,
+        "signed": signed.is_some(),
+        "statement": signed.as_ref().map(|signed| signed.statement.to_string()),
+        "taken": taken,
+        "missing": missing.collect::<Vec<_>>(),
+        "next": next,
+    });
+    let done = match signed {
+        Some(_) => format!("Signed for {who}, and handed on to the members.\n"),
+        None => String::new(),
+    };
+    print(&if json { report.to_string() } else { done + &next })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn revoke(
@@ -293,7 +239,7 @@ fn revoke(
             Timestamp(u64::try_from(since.as_millisecond()).context("a time before 1970")?)
         }
     };
-    let mut set = own.next_set()?;
+    let set = next_set(&own.view, &own.organization)?;
     let mut keys = set.keys.to_vec();
     let is_it = |key: &KeyRecord| key.key.key_id().to_string().starts_with(prefix);
     let mut found = keys.iter_mut().filter(|key| is_it(key));
@@ -307,126 +253,41 @@ fn revoke(
         return Err(fail("the key is revoked already", "`signpost keys list` says since when"));
     }
     key.revoked = Some(Revocation { since, reason: reason.said() });
-    set.keys = bounded(keys)?;
-    own.publish(set, None, "the key counts for nothing any more", json)
+    let set = with_keys(set, keys)?;
+    publish(&own, options, set, "the key counts for nothing any more", json)
 }
 
-/// The version that follows a set.
-pub(super) fn next_version(last: &OrganizationKeys) -> anyhow::Result<u64> {
-    last.version.checked_add(1).ok_or_else(|| {
-        fail(
-            "no version can follow that of the present set of keys: somebody else has the root key",
-            "ask the stewards to suspend the organization, and to reset its root key",
-        )
-    })
-}
-
-fn bounded<T, const MAX: usize>(items: Vec<T>) -> anyhow::Result<Bounded<T, MAX>> {
-    Bounded::new(items).ok_or_else(|| {
-        fail(
-            format!("a set of keys holds at most {MAX}"),
-            "keys whose signatures nobody needs any more have to be taken out first",
-        )
-    })
-}
-
-/// An organization about to sign its keys anew.
-struct Own<'a> {
-    dir: &'a Path,
-    options: &'a Options,
-    folder: PathBuf,
-    source: Source,
-    view: View,
-    organization: OrganizationId,
-    last: OrganizationKeys,
-    last_hash: ContentHash,
-}
-
-impl<'a> Own<'a> {
-    fn open(dir: &'a Path, options: &'a Options) -> anyhow::Result<Self> {
-        let folder = options.behalf.folder(dir)?;
-        let organization = organization_of(&folder)?;
-        let source = Source::new(dir, &options.behalf, None)?;
-        let view = source.view()?;
-        let last = view.statements.last_keys(&organization).ok_or_else(|| {
-            fail("the roster has no keys of this organization", "wait until the node has caught up")
-        })?;
-        let (last, last_hash) = ((**last).clone(), last.hash());
-        Ok(Self { dir, options, folder, source, view, organization, last, last_hash })
+/// The set, and what it changes, in plain words.
+fn words(own: &Own<'_>, set: &OrganizationKeys) -> anyhow::Result<String> {
+    let last = last_set(&own.view, &own.organization)?;
+    let who = name(&own.view, &own.organization);
+    let mut shown = format!("The keys of {who}, version {}:\n", set.version);
+    for line in keys_words::difference(last, set) {
+        shown += &format!("  {line}\n");
     }
-
-    /// The next version of the set as it is; the first of a new lineage after a reset.
-    fn next_set(&self) -> anyhow::Result<OrganizationKeys> {
-        let lineage = self.view.member(&self.organization).map_or(0, |member| member.lineage);
-        let (version, previous) = if lineage > self.last.lineage {
-            (1, ContentHash(self.organization.0))
-        } else {
-            (next_version(&self.last)?, self.last_hash)
-        };
-        Ok(OrganizationKeys {
-            lineage: lineage.max(self.last.lineage),
-            version,
-            previous,
-            issued: self.view.now,
-            ..self.last.clone()
-        })
+    if set.lineage > last.lineage {
+        shown += "  Signed by the root key that has taken the place of the old one.\n";
     }
+    Ok(shown)
+}
 
-    /// Shows the set, asks, signs it, brings it to the node, and puts `key` in its place.
-    fn publish(
-        &self,
-        set: OrganizationKeys,
-        key: Option<(OwnKey, SecretKey)>,
-        done: &str,
-        json: bool,
-    ) -> anyhow::Result<ExitCode> {
-        let who = name(&self.view, &self.organization);
-        let mut shown = format!("The keys of {who}, version {}:\n", set.version);
-        for line in keys_words::difference(&self.last, &set) {
-            shown += &format!("  {line}\n");
-        }
-        if set.lineage > self.last.lineage {
-            shown += "  Signed by the root key that has taken the place of the old one.\n";
-        }
-        if self.options.dry_run {
-            let text = format!("{shown}Dry run: nothing was signed, and nothing written.\n");
-            let report = json!({ "what": shown, "signed": false });
-            print(&if json { report.to_string() } else { text })?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        tell(&shown);
-        let root = admin_key(
-            Some(&self.folder),
-            AdminKey::Root,
-            self.options.root.as_deref(),
-            self.options.passphrase_file.as_deref(),
-        )?;
-        let statement = sign(set, &root, &self.view.roster.network());
-        let new = vec![statement.bytes().to_vec()];
-        // What nodes would refuse, such as what another root key signed, is not handed on.
-        let after = self.view.with(&new)?;
-        if !self.options.yes {
-            let code = self.view.member(&self.organization).map(|member| member.ods.to_string());
-            crate::cli::confirm::confirm("To sign this,", code.as_deref(), "nothing was signed")?;
-        }
-        // First the roster that the node begins with, so that whichever of its keys it finds when it
-        // starts is listed there; then the others, as long as the old key reaches them; then the key.
-        keep_roster(self.dir, &after.statements.write())?;
-        let outcomes = self.source.submit(self.view.statements.founding(), new.clone())?;
-        if let Some(outcome) = outcomes.iter().find(|outcome| outcome.outcome == "refused") {
-            let reason = outcome.reason.as_deref().unwrap_or("without a reason");
-            return Err(fail(
-                format!("the node refused the statement: {reason}"),
-                "compare this machine's clock with the node's",
-            ));
-        }
-        if let Some((which, key)) = key {
-            replace_key(self.dir, which, &self.organization, &key, &mut UnwrapErr(SysRng))?;
-        }
-        let hash = statement_hash(&new[0]).to_string();
-        let report = json!({ "what": shown, "signed": true, "statement": hash, "next": done });
-        let text = format!("Signed for {who}, and handed on to the members: {done}.\n");
-        print(&if json { report.to_string() } else { text })?;
-        Ok(ExitCode::SUCCESS)
+/// Shows the set, asks, signs it, and brings it to the node.
+fn publish(
+    own: &Own<'_>,
+    options: &Options,
+    set: OrganizationKeys,
+    done: &str,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    let shown = words(own, &set)?;
+    if options.dry_run {
+        return Own::rehearsed(&shown, &json!({ "what": shown, "signed": false }), json);
     }
+    let Signed { statement, .. } = own.hand_on(set, &shown, TO_SIGN)?;
+    let statement = statement.to_string();
+    let report = json!({ "what": shown, "signed": true, "statement": statement, "next": done });
+    let who = name(&own.view, &own.organization);
+    let text = format!("Signed for {who}, and handed on to the members: {done}.\n");
+    print(&if json { report.to_string() } else { text })?;
+    Ok(ExitCode::SUCCESS)
 }

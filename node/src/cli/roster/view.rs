@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
 use signpost_keys::{
-    Member, Roster,
+    Member, Roster, Verified,
     roster::{Decision, Law, Refusal, State, Statements},
 };
 use signpost_protocol::{
     ContentHash, NetworkId, OrganizationId, Timestamp, codec, limits,
-    roster::{Approval, Change, Founding, MemberRecord, Proposal, RosterFile, Standing, Subject},
+    roster::{
+        Approval, Change, Founding, MemberRecord, OrganizationKeys, Proposal, RosterFile, Standing,
+        Subject,
+    },
     statement::{Body as _, Envelope, statement_hash},
 };
 
@@ -95,6 +98,14 @@ impl View {
 
     pub(super) fn member(&self, organization: &OrganizationId) -> Option<&Member> {
         self.roster.member(organization)
+    }
+
+    /// The newest key set of an organization that counts.
+    pub(super) fn last_keys(
+        &self,
+        organization: &OrganizationId,
+    ) -> Option<&Verified<OrganizationKeys>> {
+        self.statements.last_keys(&self.law, organization)
     }
 
     /// The member that a person means: by its ODS code, or by the beginning of its organization id.

@@ -119,9 +119,7 @@ fn member(view: &View, record: &MemberRecord, warnings: &mut Vec<String>) {
         ));
     }
     if record.standing == Standing::Admitted {
-        if view.member(&organization).is_none()
-            && view.statements.last_keys(&organization).is_none()
-        {
+        if view.member(&organization).is_none() && view.last_keys(&organization).is_none() {
             warnings.push(
                 "Its nodes and keys are not in the roster here yet. They go with its application, if \
                  that is proposed here; without them nobody will be able to speak with it."

@@ -6,7 +6,7 @@ use signpost_protocol::{
     roster::{Parameters, Standing, Subject},
 };
 
-use super::{tally, view::View};
+use super::{doubt, tally, view::View};
 
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
@@ -150,7 +150,10 @@ pub(super) fn state(view: &View, id: &ContentHash) -> String {
         State::Expired => {
             format!("void: not decided before {}", time(decision.proposal.expires))
         }
-        State::Law => format!("law since {}", since()),
+        State::Law => match doubt::mend(view, id) {
+            Some(mend) => format!("law since {}, and in doubt: {mend}", since()),
+            None => format!("law since {}", since()),
+        },
         State::Waits(until) => format!(
             "approved at {}; takes effect at {} unless a former root key objects",
             since(),
@@ -158,7 +161,8 @@ pub(super) fn state(view: &View, id: &ContentHash) -> String {
         ),
         State::Objected => "approved, but a former root key has objected: of no effect".to_owned(),
         State::Fallen => {
-            "was law, but its approvals no longer suffice: approve it again".to_owned()
+            let mend = doubt::mend(view, id).unwrap_or_else(|| "propose it again".to_owned());
+            format!("was law, but its approvals no longer suffice: {mend}")
         }
         State::Superseded => format!("law since {}, and superseded by a newer one", since()),
         State::Conflicts => {
@@ -194,12 +198,14 @@ pub(super) fn finding(view: &View, finding: &Finding) -> String {
              count. Ask it to sign a newer one.",
             name(view, organization)
         ),
-        Finding::ApproveAgain { proposal, until } => format!(
-            "Proposal {} rests on approvals that are in doubt: have other stewards approve it \
-             before {}.",
-            short(proposal),
-            time(*until)
-        ),
+        Finding::ApproveAgain { proposal, until } => {
+            let mend = doubt::mend(view, proposal);
+            format!(
+                "Proposal {} rests on approvals that are in doubt: {}.",
+                short(proposal),
+                mend.unwrap_or_else(|| format!("it counts until {}", time(*until)))
+            )
+        }
         Finding::DuplicateOds { ods, first, second } => format!(
             "{ods} was given to two members: {} had it first, {} is treated as suspended until its \
              code is changed.",

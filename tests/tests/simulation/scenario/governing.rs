@@ -116,7 +116,8 @@ impl Scenario {
         let (old, root) = (self.network.key(member), SecretKey::from_seed(&founder.root));
         let first = || {
             let statements = &self.network.statements;
-            let first = statements.last_keys(&founder.organization).expect("a founder");
+            let law = statements.law(now);
+            let first = statements.last_keys(&law, &founder.organization).expect("a founder");
             ((**first).clone(), first.hash())
         };
         let (mut keys, last) = self.decided.keys.get(&member).cloned().unwrap_or_else(first);

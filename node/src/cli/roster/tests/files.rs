@@ -83,7 +83,7 @@ fn an_application_to_another_network_or_by_another_root_is_refused() {
     let elsewhere = application(&network_from(2).view.roster.network());
     assert!(read(&codec::encode(&elsewhere)).contains("does not verify"));
     let mut mixed = application(&id);
-    let other = network.view.statements.last_keys(&network.organizations[5]).unwrap();
+    let other = network.view.last_keys(&network.organizations[5]).unwrap();
     mixed.keys = ByteString::new(other.bytes().to_vec()).unwrap();
     assert!(read(&codec::encode(&mixed)).contains("not in the roster"));
     assert!(read(b"something else").contains("is no application"));

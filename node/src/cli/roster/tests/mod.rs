@@ -1,7 +1,10 @@
 //! A founded network in memory, and what its admins read, may sign and may not.
 
+mod doubting;
 mod files;
+mod next_sets;
 mod refusals;
+mod renewing;
 mod wording;
 
 use std::{net::SocketAddr, path::PathBuf};

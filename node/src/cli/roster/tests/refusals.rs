@@ -45,9 +45,9 @@ fn judge(network: &Network, proposal: &Proposal) -> Result<(), Hinted> {
 }
 
 /// An organization lists its keys anew, changed.
-fn relist(network: &mut Network, n: usize, change: impl Fn(&mut KeyRecord)) {
+pub(super) fn relist(network: &mut Network, n: usize, change: impl Fn(&mut KeyRecord)) {
     let view = &network.view;
-    let last = view.statements.last_keys(&network.organizations[n]).unwrap();
+    let last = view.last_keys(&network.organizations[n]).unwrap();
     let mut keys = last.keys.to_vec();
     keys.iter_mut().filter(|key| key.usage == KeyUse::Govern).for_each(change);
     let next = OrganizationKeys {

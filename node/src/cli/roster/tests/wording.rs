@@ -233,7 +233,7 @@ fn a_proposal_against_an_old_roster_and_its_rivals() {
 #[test]
 fn keys_that_change() {
     let network = network();
-    let before = network.view.statements.last_keys(&network.organizations[0]).unwrap();
+    let before = network.view.last_keys(&network.organizations[0]).unwrap();
     assert_eq!(keys_words::difference(before, before), [""; 0]);
     let mut after = (**before).clone();
     let mut keys = after.keys.to_vec();
