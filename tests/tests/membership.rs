@@ -1,6 +1,6 @@
 //! Real processes: a network that governs itself. Members are suspended, readmitted and expelled, a
 //! steward is replaced, a transport key is revoked, a root key is lost and reset, and of a supplier's
-//! fifty organizations one is cut off. `joining.rs` is about how one comes in.
+//! fifty organizations, which renew its transport key together, one is cut off. `joining.rs` is about how one comes in.
 #![allow(missing_docs)]
 #![allow(clippy::print_stdout, reason = "the times belong to the result")]
 

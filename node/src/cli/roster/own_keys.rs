@@ -35,6 +35,7 @@ use crate::{
 
 /// What is asked before a set of keys is signed.
 const TO_SIGN: &str = "To sign this,";
+
 /// Arguments of `signpost keys`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
