@@ -41,6 +41,8 @@ pub(super) struct Proposed {
     pub(super) status: Status,
     /// The earliest of each signer.
     pub(super) approvals: BTreeMap<Signer, Given>,
+    /// Whether it is in the list of those that have lapsed.
+    is_listed: bool,
 }
 
 /// What has become of a proposal, whatever counts today.
@@ -113,7 +115,7 @@ impl Statements {
         &mut self,
         hash: ContentHash,
         bytes: &[u8],
-        now: Timestamp,
+        now: Option<Timestamp>,
     ) -> Result<Step, Refusal> {
         let envelope = Envelope::parse(Approval::KIND, bytes, Approval::BYTES_MAX)?;
         // Which epoch's stewards decide stands inside; nothing else is believed before the signature.
@@ -140,11 +142,14 @@ impl Statements {
             }
             return Ok(Step::Waits(Need::Beginning(id)));
         }
+        let is_open = now.is_none_or(|now| now < proposal.expires);
+        if is_known && is_open {
+            self.reopen(id)?;
+        }
         if !is_known {
             let organization = self.check_change(id, &proposal)?;
-            let is_open = now < proposal.expires;
             let open = self.open_of.get(&signer).copied().unwrap_or_default();
-            if is_open && open >= OPEN_PER_STEWARD_MAX {
+            if is_open && now.is_some() && open >= OPEN_PER_STEWARD_MAX {
                 return Err(Refusal::TooManyOpen);
             }
             self.begin_proposal(id, &proposal, &approval.proposal, is_open, organization)?;
@@ -197,6 +202,7 @@ impl Statements {
             bytes: bytes.into(),
             status: if is_open { Status::Open } else { Status::Lapsed },
             approvals: BTreeMap::new(),
+            is_listed: false,
         };
         self.subjects.entry(proposal.change.subject()).or_default().insert(id);
         self.proposals.insert(id, proposed);
@@ -208,6 +214,25 @@ impl Statements {
         } else {
             self.remember_lapsed(id);
         }
+        Ok(())
+    }
+
+    /// Opens a proposal that has lapsed, by a clock that was ahead.
+    fn reopen(&mut self, id: ContentHash) -> Result<(), Refusal> {
+        let Some(proposed) = self.proposals.get_mut(&id) else { return Ok(()) };
+        if proposed.status != Status::Lapsed {
+            return Ok(());
+        }
+        proposed.status = Status::Open;
+        let proposal = proposed.proposal.clone();
+        let signers: Vec<_> = proposed.approvals.keys().copied().collect();
+        self.open.insert((proposal.expires, id));
+        for signer in signers {
+            *self.open_of.entry(signer).or_default() += 1;
+            self.settle(id, signer);
+        }
+        self.name_organization(&proposal, None)?;
+        self.met.push(Need::Proposal(id));
         Ok(())
     }
 
@@ -325,21 +350,31 @@ impl Statements {
         }
     }
 
+    /// Lists a proposal that has lapsed, the longest known first.
     fn remember_lapsed(&mut self, id: ContentHash) {
-        self.lapsed.push_back(id);
-        if self.lapsed.len() <= LAPSED_MAX {
-            return;
+        if let Some(proposed) = self.proposals.get_mut(&id).filter(|p| !p.is_listed) {
+            proposed.is_listed = true;
+            self.lapsed.push_back(id);
         }
-        let Some(oldest) = self.lapsed.pop_front() else { return };
-        let Some(proposed) = self.proposals.get_mut(&oldest) else { return };
-        if proposed.status != Status::Lapsed {
-            return;
-        }
-        let proofs = &self.contradictions;
-        proposed.approvals.retain(|signer, _| {
-            proofs.get(signer).is_some_and(|proof| proof.proposals.contains(&oldest))
-        });
-        if proposed.approvals.is_empty() {
+    }
+
+    /// Forgets those that have lapsed the longest, where they are too many. Only when a statement has
+    /// been taken up: nothing vanishes on the way.
+    pub(super) fn forget_lapsed(&mut self) {
+        while self.lapsed.len() > LAPSED_MAX {
+            let Some(oldest) = self.lapsed.pop_front() else { return };
+            let Some(proposed) = self.proposals.get_mut(&oldest) else { continue };
+            proposed.is_listed = false;
+            if proposed.status != Status::Lapsed {
+                continue;
+            }
+            let proofs = &self.contradictions;
+            proposed.approvals.retain(|signer, _| {
+                proofs.get(signer).is_some_and(|proof| proof.proposals.contains(&oldest))
+            });
+            if !proposed.approvals.is_empty() {
+                continue;
+            }
             let subject = proposed.proposal.change.subject();
             self.proposals.remove(&oldest);
             if let Some(others) = self.subjects.get_mut(&subject) {

@@ -49,10 +49,3 @@ pub fn claimed(bytes: &[u8]) -> Option<(OrganizationId, Timestamp)> {
         _ => None,
     }
 }
-
-/// The instant as of which to take up a statement that this node took up once before: none was from
-/// the future then, so time has come at least that far, whatever the clock says now.
-#[must_use]
-pub fn taken_by(bytes: &[u8], now: Timestamp) -> Timestamp {
-    claimed(bytes).map_or(now, |(_, issued)| issued.max(now))
-}

@@ -5,10 +5,7 @@
 //! where other stewards have borne witness to the proposal in time, since an approval that is dated
 //! back has no witness; or once the decision is settled, since a revocation can be dated back too.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use signpost_protocol::{
     ContentHash, KeyId, OrganizationId, Timestamp,
@@ -47,9 +44,10 @@ pub(super) enum Outcome {
 pub(super) type Counted = Vec<(OrganizationId, Timestamp, Counts)>;
 
 /// From when on witness to a decision settles it: no revocation that comes later, whatever date it
-/// gives, undoes it. Until then a stolen key may be noticed.
-pub(super) fn settles(proposal: &Proposal, epoch: &Epoch) -> Timestamp {
-    proposal.expires.plus(epoch.parameters.reapproval_grace)
+/// gives, undoes it. Until then a stolen key may be noticed. By the durations of the `founding`, so that
+/// it is the same instant for all who do not know yet which epochs are law.
+pub(super) fn settles(proposal: &Proposal, founding: &Epoch) -> Timestamp {
+    proposal.expires.plus(founding.parameters.reapproval_grace)
 }
 
 /// Everything that counting needs to know.
@@ -155,28 +153,31 @@ impl<'a> Counter<'a> {
         })
     }
 
-    /// Counts the approvals that an epoch needs: those of the stewards before it, and its own.
+    /// Counts the approvals that an epoch needs: those of the stewards before it, and its own. Only the
+    /// former bear witness: whoever has enough stolen keys can write an epoch that would do it for him.
     pub(super) fn count_epoch(
         &self,
         id: ContentHash,
         proposed: &Proposed,
-        before: &Epoch,
+        before: &Arc<Epoch>,
         next: &Epoch,
     ) -> (Outcome, u16, Counted) {
-        let (old, mut counted) = self.count(id, proposed, before, Some(next), None);
-        let (new, theirs) = self.count(id, proposed, next, Some(before), None);
+        let chain = std::slice::from_ref(before);
+        let (old, mut counted) = self.count(id, proposed, before, chain, None);
+        let (new, theirs) = self.count(id, proposed, next, chain, None);
         counted.extend(theirs.into_iter().filter(|(steward, ..)| !before.has(steward)));
         (old.min(new), before.threshold, counted)
     }
 
-    /// Counts the approvals of the stewards of one epoch. Those of `also` may bear witness as well.
-    /// `ended` is when nobody could begin the next epoch any more.
+    /// Counts the approvals of the stewards of one epoch. `chain` are the epochs whose stewards bear
+    /// witness: first the one that decides, then those that may settle it later. `ended` is when
+    /// nobody could begin the next epoch any more.
     pub(super) fn count(
         &self,
         id: ContentHash,
         proposed: &Proposed,
         epoch: &Epoch,
-        also: Option<&Epoch>,
+        chain: &[Arc<Epoch>],
         ended: Option<Timestamp>,
     ) -> (Outcome, Counted) {
         // Each steward has one key in an epoch, so nobody counts twice.
@@ -185,7 +186,7 @@ impl<'a> Counter<'a> {
             .map(|(signer, given)| {
                 let counts = match ended {
                     Some(ended) if given.issued >= ended => Counts::Not("the epoch had ended"),
-                    _ => self.counts(id, &proposed.proposal, epoch, also, signer),
+                    _ => self.counts(id, &proposed.proposal, chain, signer),
                 };
                 (signer.0, given.issued, counts)
             })
@@ -206,8 +207,7 @@ impl<'a> Counter<'a> {
         &self,
         id: ContentHash,
         proposal: &Proposal,
-        epoch: &Epoch,
-        also: Option<&Epoch>,
+        chain: &[Arc<Epoch>],
         signer: &Signer,
     ) -> Counts {
         let revoked = self.revoked.get(signer).copied();
@@ -220,53 +220,27 @@ impl<'a> Counter<'a> {
         if revoked.is_none() && shown.is_none() {
             return Counts::Fully;
         }
-        let deciding = also.filter(|also| also.number == proposal.epoch).unwrap_or(epoch);
-        let also = also.into_iter().flat_map(Epoch::stewards);
-        let others: BTreeSet<_> = epoch
-            .stewards()
-            .chain(also)
-            .map(|steward| steward.organization)
-            .filter(|organization| *organization != signer.0)
-            .collect();
-        let first = |other: &OrganizationId| Some(self.statements.witness(other, &id)?.0);
-        let witnessed: Vec<_> = others.iter().filter_map(first).collect();
         // Whatever is dated back to before the revocation has no witness from before it.
         let before = revoked.map_or(Timestamp(u64::MAX), |(since, _)| since);
-        if witnessed.iter().filter(|at| **at < before).count() >= epoch.witnesses_needed() {
+        let settles = settles(proposal, &self.statements.first);
+        let witness = |other: &OrganizationId| self.statements.witness(other, &id);
+        let is_early = |other: &OrganizationId| witness(other).is_some_and(|(at, _)| at < before);
+        let is_late = |other: &OrganizationId| witness(other).is_some_and(|(_, at)| at >= settles);
+        let (Some(deciding), mut settling) = (chain.first(), chain.iter()) else {
+            return Counts::Not("its epoch is not law");
+        };
+        if deciding.witnessed_without(&signer.0, is_early)
+            || settling.any(|epoch| epoch.witnessed_without(&signer.0, is_late))
+        {
             return Counts::Fully;
         }
-        let settles = settles(proposal, deciding);
-        if self.is_settled(id, proposal, settles, signer) {
-            return Counts::Fully;
-        }
-        if witnessed.is_empty() {
+        let mut others = deciding.stewards().filter(|steward| steward.organization != signer.0);
+        if others.all(|steward| witness(&steward.organization).is_none()) {
             return Counts::Not("its key is in doubt, and nobody has borne witness to it");
         }
         // The time to approve again does not begin before all have had time to settle it, so that
         // nothing falls at once by a revocation that is dated back.
         let doubted = revoked.map(|(_, said)| said).max(shown).max(Some(settles));
-        Counts::Until(doubted.unwrap_or_default().plus(epoch.parameters.reapproval_grace))
-    }
-
-    /// Whether as many others as with the signer make law have borne witness to a decision once it was
-    /// settled. Those of a later epoch may be the ones in office by then.
-    fn is_settled(
-        &self,
-        id: ContentHash,
-        proposal: &Proposal,
-        settles: Timestamp,
-        signer: &Signer,
-    ) -> bool {
-        let has_seen = |steward: &OrganizationId| {
-            *steward != signer.0
-                && self.statements.witness(steward, &id).is_some_and(|(_, last)| last >= settles)
-        };
-        let epochs = std::iter::once(&self.statements.first)
-            .chain(self.statements.decided_epochs.values().flatten())
-            .filter(|later| later.number >= proposal.epoch);
-        epochs.into_iter().any(|epoch| {
-            let seen = epoch.stewards().filter(|steward| has_seen(&steward.organization));
-            seen.count() >= epoch.witnesses_needed()
-        })
+        Counts::Until(doubted.unwrap_or_default().plus(deciding.parameters.reapproval_grace))
     }
 }

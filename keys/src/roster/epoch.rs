@@ -117,9 +117,18 @@ impl Epoch {
         self.stewards.iter().find(is_it).map(|(_, _, key)| key)
     }
 
-    /// How many other stewards must bear witness to an approval whose key is in doubt: with them it
-    /// takes as many to let it count as it takes to make law.
-    pub(super) fn witnesses_needed(&self) -> usize {
-        usize::from(self.threshold) - 1
+    /// Whether enough stewards have borne witness to an approval of `signer` whose key is in doubt: with
+    /// the signer, if it is one of them, as many as make law, and one at least. A steward that is alone
+    /// has nobody to do it.
+    pub(super) fn witnessed_without(
+        &self,
+        signer: &OrganizationId,
+        has_witnessed: impl Fn(&OrganizationId) -> bool,
+    ) -> bool {
+        let is_other = |steward: &Steward| steward.organization != *signer;
+        let others = || self.stewards().filter(is_other);
+        let needed = (usize::from(self.threshold) - usize::from(self.has(signer))).max(1);
+        others().next().is_none()
+            || others().filter(|other| has_witnessed(&other.organization)).count() >= needed
     }
 }

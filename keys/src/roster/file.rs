@@ -10,9 +10,8 @@ use signpost_protocol::{
 };
 
 use super::{
-    batch::taken_by,
     founding::FoundingError,
-    statements::{Place, Refusal, Statements},
+    statements::{Place, Refusal, Statements, Taken},
 };
 
 impl Statements {
@@ -27,28 +26,28 @@ impl Statements {
         expected: Option<NetworkId>,
         now: Timestamp,
     ) -> Result<Self, FoundingError> {
-        Self::read_at(file, expected, |_| now)
+        Self::read_by(file, expected, |statements, bytes| statements.take(bytes, now))
     }
 
-    /// Reads the roster file of this node itself, also by a clock that has fallen behind since: it
-    /// must not keep a node from starting, since only a node that runs learns that its clock is wrong.
+    /// Reads the roster file of this node itself, whatever the clock says: one that is wrong must not
+    /// keep a node from starting, since only a node that runs learns that.
     ///
     /// # Errors
     /// As [`Statements::read`].
-    pub fn read_own(file: &[u8], now: Timestamp) -> Result<Self, FoundingError> {
-        Self::read_at(file, None, |bytes| taken_by(bytes, now))
+    pub fn read_own(file: &[u8]) -> Result<Self, FoundingError> {
+        Self::read_by(file, None, Self::restore)
     }
 
-    fn read_at(
+    fn read_by(
         file: &[u8],
         expected: Option<NetworkId>,
-        at: impl Fn(&[u8]) -> Timestamp,
+        take: impl Fn(&mut Self, &[u8]) -> Result<Taken, Refusal>,
     ) -> Result<Self, FoundingError> {
         let file: RosterFile = codec::decode("roster", file, limits::ROSTER_FILE_BYTES_MAX)?;
         let mut statements = Self::begin(&file.founding, expected)?;
         let mut again = Vec::new();
         for (number, bytes) in file.statements.iter().enumerate() {
-            match statements.take(bytes, at(bytes)) {
+            match take(&mut statements, bytes) {
                 Ok(_) => {}
                 // Whoever else has approved the same proposal brings it in, so that it finds room.
                 Err(Refusal::TooManyOpen) => again.push(bytes),
@@ -59,7 +58,7 @@ impl Statements {
         }
         for bytes in again {
             // What still finds none decides nothing.
-            let _ = statements.take(bytes, at(bytes));
+            let _ = take(&mut statements, bytes);
         }
         statements.check_endorsed()?;
         Ok(statements)
@@ -74,7 +73,9 @@ impl Statements {
         let statements = self.iter().map(|(_, bytes)| {
             ByteString::new(bytes.into_owned()).expect("every statement is within its cap")
         });
-        let statements = Bounded::new(statements.collect()).expect("their number is bounded");
+        // What brings a decision may come all at once and pass the cap; heartbeats are last.
+        let statements = statements.take(limits::STATEMENTS_MAX).collect();
+        let statements = Bounded::new(statements).expect("they were cut to the cap");
         let founding = ByteString::new(self.founding_bytes.to_vec());
         codec::encode(&RosterFile { founding: founding.expect("it was read"), statements })
     }

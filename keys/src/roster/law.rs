@@ -207,7 +207,7 @@ impl Law {
 
     /// From when on a steward's heartbeat bears witness to a proposal that is law, at `now`: at any time;
     /// but once more when it is settled, and to the reset of a root key not before it is in effect. None
-    /// while there is nothing to bear witness to.
+    /// while there is nothing to bear witness to, or a doubt would be cut short.
     #[must_use]
     pub fn witnessed_from(&self, id: &ContentHash, now: Timestamp) -> Option<Timestamp> {
         let Decision { proposal, state, .. } = self.proposals.get(id)?;
@@ -218,12 +218,25 @@ impl Law {
             }
             (_, Change::Root(_)) => None,
             (State::Law | State::Superseded, _) => {
-                let settles = settles(proposal, epoch);
-                let is_settled = settles <= now && !self.doubted.contains(id);
-                Some(if is_settled { settles } else { Timestamp(0) })
+                let settles = settles(proposal, self.epochs.first()?);
+                match (settles <= now, self.doubted.contains(id)) {
+                    (false, _) => Some(Timestamp(0)),
+                    (true, false) => Some(settles),
+                    // By now any witness would settle it.
+                    (true, true) => None,
+                }
             }
             _ => None,
         }
+    }
+
+    /// What made the present epoch law, and the stewards whose office that ended: they alone can bear
+    /// witness to it. None in the founding's epoch.
+    #[must_use]
+    pub fn handover(&self) -> Option<(ContentHash, Vec<OrganizationId>)> {
+        let [.., before, present] = self.epochs.as_slice() else { return None };
+        let stewards = before.stewards().map(|steward| steward.organization);
+        Some((present.id, stewards.filter(|steward| !present.has(steward)).collect()))
     }
 
     /// The names of all that is law, hashed: what two nodes that agree have in common.
@@ -375,7 +388,8 @@ impl Law {
                     let next = at.checked_add(1).and_then(|at| self.epochs.get(at));
                     let next = next.and_then(|next| counter.statements.proposals.get(&next.id));
                     let ended = next.map(|next| next.proposal.expires);
-                    let (outcome, counted) = counter.count(*id, proposed, epoch, None, ended);
+                    let chain = &self.epochs[at..];
+                    let (outcome, counted) = counter.count(*id, proposed, epoch, chain, ended);
                     (outcome, epoch.threshold, counted)
                 }
             };

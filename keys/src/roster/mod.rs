@@ -41,7 +41,7 @@ use crate::{
 };
 
 pub use approvals::OPEN_PER_STEWARD_MAX;
-pub use batch::{claimed, in_order, taken_by};
+pub use batch::{claimed, in_order};
 pub use counting::Counts;
 pub use epoch::Epoch;
 pub use founding::{FoundingError, dealt_evaluators, endorse};

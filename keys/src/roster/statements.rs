@@ -23,9 +23,10 @@ use signpost_protocol::{
 use super::{
     Roster,
     approvals::{Contradiction, OPEN_PER_STEWARD_MAX, Proposed, Signer, Status},
+    counting::settles,
     epoch::Epoch,
     founding::{self, FoundingError},
-    heartbeats::Heartbeats,
+    heartbeats::{Heartbeats, Second},
     law::Law,
     organization::{KeySet, Organization},
     waiting::{Need, Waiting},
@@ -36,9 +37,12 @@ use crate::{
 };
 
 /// By how much the number of a heartbeat may exceed the network's age in milliseconds, whatever
-/// interval its epochs agree on: no steward comes near, and no thief of its key can number one so
-/// that none may follow.
+/// interval its epochs agree on: no steward comes near unless a thief of its key does.
 const HEARTBEATS_AHEAD_MAX: u64 = 1_000;
+
+/// Heartbeats that are kept: half of the room, so that a steward who fills it with witness by many keys
+/// stops no decision.
+const HEARTBEATS_MAX: usize = limits::STATEMENTS_MAX / 2;
 
 /// Why a statement is not taken up.
 #[derive(Debug, thiserror::Error)]
@@ -262,7 +266,8 @@ impl Statements {
         newest.max()
     }
 
-    /// When a steward bore witness to a proposal, first and last, by a key that counted then.
+    /// When a steward bore witness to a proposal, first and for the second time, by a key that counted
+    /// then.
     pub(super) fn witness(
         &self,
         steward: &OrganizationId,
@@ -271,18 +276,35 @@ impl Statements {
         let organization = self.organizations.get(steward)?;
         let borne = self.heartbeats_of(steward).filter_map(|(key, beats)| {
             let (_, valid) = organization.transport_key(key)?;
-            let (first, last) = beats.witness(proposal)?;
-            let last = if valid.contains(&last) { last } else { first };
-            valid.contains(&first).then_some((first, last))
+            let (first, second) = beats.witness(proposal)?;
+            let second = if valid.contains(&second) { second } else { first };
+            valid.contains(&first).then_some((first, second))
         });
         borne.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
     }
 
-    /// The newest heartbeat of a steward.
+    /// The newest heartbeat of a steward by a key that counted then.
     #[must_use]
     pub fn last_heartbeat(&self, steward: &OrganizationId) -> Option<&Verified<Heartbeat>> {
+        let organization = self.organizations.get(steward)?;
+        let beats = self.heartbeats_of(steward).filter_map(|(key, beats)| {
+            let (_, valid) = organization.transport_key(key)?;
+            beats.iter().filter(|beat| valid.contains(&beat.issued)).max_by_key(|b| b.issued)
+        });
+        beats.max_by_key(|beat| beat.issued)
+    }
+
+    /// The number of the next heartbeat of a steward: one more than the last, whoever signed it, but no
+    /// more than others take.
+    #[must_use]
+    pub fn next_heartbeat_number(&self, steward: &OrganizationId, now: Timestamp) -> u64 {
         let beats = self.heartbeats_of(steward).flat_map(|(_, beats)| beats.iter());
-        beats.max_by_key(|beat| (beat.number, beat.issued))
+        let last = beats.map(|beat| beat.number).max().unwrap_or_default();
+        last.saturating_add(1).min(self.heartbeat_number_max(now))
+    }
+
+    fn heartbeat_number_max(&self, issued: Timestamp) -> u64 {
+        issued.since(self.founding.founded).saturating_add(HEARTBEATS_AHEAD_MAX)
     }
 
     /// Whether a steward has borne witness to a proposal at `since` or later.
@@ -328,6 +350,28 @@ impl Statements {
     /// When it can never count, or there is no room.
     pub fn take(&mut self, bytes: &[u8], now: Timestamp) -> Result<Taken, Refusal> {
         self.lapse(now);
+        self.take_up(bytes, Some(now))
+    }
+
+    /// Takes up a statement that this node kept once before, whatever the clock says now: with one that
+    /// is wrong it must forget nothing. What has expired goes at the next [`Self::take`] or
+    /// [`Self::drop_lapsed`].
+    ///
+    /// # Errors
+    /// When it can never count, or there is no room.
+    pub fn restore(&mut self, bytes: &[u8]) -> Result<Taken, Refusal> {
+        self.take_up(bytes, None)
+    }
+
+    /// Drops what has expired by `now` without a decision. Returns the names of statements that are no
+    /// longer kept.
+    pub fn drop_lapsed(&mut self, now: Timestamp) -> Vec<ContentHash> {
+        self.lapse(now);
+        self.forget_lapsed();
+        self.changes(false).dropped
+    }
+
+    fn take_up(&mut self, bytes: &[u8], now: Option<Timestamp>) -> Result<Taken, Refusal> {
         let hash = statement_hash(bytes);
         let mut waits = false;
         if !self.has(&hash) {
@@ -355,14 +399,36 @@ impl Statements {
                 }
             }
         }
+        self.forget_lapsed();
+        Ok(self.changes(waits))
+    }
+
+    /// What has come to be kept, and is not kept any more, since this was last asked.
+    fn changes(&mut self, waits: bool) -> Taken {
         let (added, mut dropped) =
             (std::mem::take(&mut self.added), std::mem::take(&mut self.dropped));
         dropped.retain(|hash| !self.has(hash) && !added.contains(hash));
         let new = added.iter().filter_map(|hash| Some(self.get(hash)?.into())).collect();
-        Ok(Taken { new, dropped, waits })
+        Taken { new, dropped, waits }
     }
 
-    fn step(&mut self, hash: ContentHash, bytes: &[u8], now: Timestamp) -> Result<Step, Refusal> {
+    /// The latest instant at which any of the statements says that it was issued.
+    #[must_use]
+    pub fn latest(&self) -> Timestamp {
+        let sets = self.organizations.values().flat_map(Organization::sets);
+        let approvals = self.proposals.values().flat_map(|p| p.approvals.values());
+        let beats = self.heartbeats.values().filter_map(Heartbeats::newest);
+        let issued =
+            sets.map(|set| set.statement.issued).chain(approvals.map(|given| given.issued));
+        issued.chain(beats).max().unwrap_or(self.founding.founded)
+    }
+
+    fn step(
+        &mut self,
+        hash: ContentHash,
+        bytes: &[u8],
+        now: Option<Timestamp>,
+    ) -> Result<Step, Refusal> {
         match Envelope::kind_of(bytes).ok_or(Refusal::Kind)? {
             StatementKind::Endorsement => self.take_endorsement(hash, bytes),
             StatementKind::OrganizationKeys => self.take_keys(hash, bytes, now),
@@ -386,9 +452,14 @@ impl Statements {
     }
 
     /// Refuses what says it was issued later than now, by more than clocks may differ.
-    pub(super) fn check_issued(&self, issued: Timestamp, now: Timestamp) -> Result<(), Refusal> {
+    pub(super) fn check_issued(
+        &self,
+        issued: Timestamp,
+        now: Option<Timestamp>,
+    ) -> Result<(), Refusal> {
         let skew = self.founding.parameters.clock_skew_max;
-        if issued > now.plus(skew) { Err(Refusal::Future) } else { Ok(()) }
+        let is_later = now.is_some_and(|now| issued > now.plus(skew));
+        if is_later { Err(Refusal::Future) } else { Ok(()) }
     }
 
     fn take_endorsement(&mut self, hash: ContentHash, bytes: &[u8]) -> Result<Step, Refusal> {
@@ -418,7 +489,7 @@ impl Statements {
         &mut self,
         hash: ContentHash,
         bytes: &[u8],
-        now: Timestamp,
+        now: Option<Timestamp>,
     ) -> Result<Step, Refusal> {
         let envelope = Envelope::parse(OrganizationKeys::KIND, bytes, OrganizationKeys::BYTES_MAX)?;
         // Whose root to look for stands inside; nothing else is believed before the signature.
@@ -453,7 +524,7 @@ impl Statements {
         &mut self,
         hash: ContentHash,
         bytes: &[u8],
-        now: Timestamp,
+        now: Option<Timestamp>,
     ) -> Result<Step, Refusal> {
         let envelope = Envelope::parse(Objection::KIND, bytes, Objection::BYTES_MAX)?;
         let key_id = envelope.key_id();
@@ -494,7 +565,7 @@ impl Statements {
         &mut self,
         hash: ContentHash,
         bytes: &[u8],
-        now: Timestamp,
+        now: Option<Timestamp>,
     ) -> Result<Step, Refusal> {
         let envelope = Envelope::parse(Heartbeat::KIND, bytes, Heartbeat::BYTES_MAX)?;
         let key_id = envelope.key_id();
@@ -515,16 +586,23 @@ impl Statements {
         };
         let beat = signing::verify::<Heartbeat>(&envelope, bytes, key, &self.network)?;
         self.check_issued(beat.issued, now)?;
-        let age = beat.issued.since(self.founding.founded);
-        if beat.number > age.saturating_add(HEARTBEATS_AHEAD_MAX) {
+        if beat.number > self.heartbeat_number_max(beat.issued) {
             return Err(Refusal::Inconsistent("the steward issues too many heartbeats"));
         }
-        let is_decided = |id: &ContentHash| {
-            self.proposals.get(id).is_some_and(|proposed| proposed.status == Status::Decided)
+        let kept: usize = self.heartbeats.values().map(|beats| beats.iter().len()).sum();
+        if kept >= HEARTBEATS_MAX {
+            return Err(Refusal::Full);
+        }
+        let second = |id: &ContentHash| {
+            let proposed = self.proposals.get(id).filter(|p| p.status == Status::Decided)?;
+            Some(match &proposed.proposal.change {
+                Change::Root(_) => Second::Last,
+                _ => Second::From(settles(&proposed.proposal, &self.first)),
+            })
         };
         let undecided: Vec<_> =
-            beat.witnessed.iter().filter(|id| !is_decided(id)).copied().collect();
-        let dropped = self.heartbeats.entry((steward, key_id)).or_default().add(beat, is_decided);
+            beat.witnessed.iter().filter(|id| second(id).is_none()).copied().collect();
+        let dropped = self.heartbeats.entry((steward, key_id)).or_default().add(beat, second);
         self.keep(hash, Place::Heartbeat(steward, key_id));
         for old in &dropped {
             self.drop_statement(old);

@@ -4,8 +4,10 @@
 //! of those who make law. When too few are heard of for too long, trust in the roster ends in stages
 //! (DESIGN §5): people are warned, nothing more is decided, holders stop disclosing.
 
-use signpost_keys::sign;
-use signpost_protocol::{ContentHash, OrganizationId, codec::Bounded, limits, roster::Heartbeat};
+use signpost_keys::{roster::Law, sign};
+use signpost_protocol::{
+    ContentHash, OrganizationId, Timestamp, codec::Bounded, limits, roster::Heartbeat,
+};
 use tracing::warn;
 
 use super::{
@@ -63,10 +65,22 @@ impl Core {
         })
     }
 
-    /// The stewards among the organizations that this node serves.
-    fn own_stewards(&self) -> Vec<OrganizationId> {
-        let served = self.me.served.iter().map(|served| served.organization);
-        served.filter(|organization| self.roster.epoch().has(organization)).collect()
+    /// The stewards among the organizations that this node serves, in office or just out of it, with
+    /// what each has yet to bear witness to.
+    fn own_stewards(&mut self, now: Now) -> Vec<(OrganizationId, Vec<ContentHash>)> {
+        let served: Vec<_> = self.me.served.iter().map(|served| served.organization).collect();
+        let law = self.law(now.unix);
+        let handover = law.handover();
+        let ends = |steward: &OrganizationId| {
+            let (id, _) = handover.as_ref().filter(|(_, former)| former.contains(steward))?;
+            let statements = &self.membership.statements;
+            (!statements.has_witnessed(steward, id, Timestamp(0))).then_some((*steward, vec![*id]))
+        };
+        let own = served.iter().filter_map(|steward| match self.roster.epoch().has(steward) {
+            true => Some((*steward, self.unwitnessed(&law, steward, now))),
+            false => ends(steward),
+        });
+        own.collect()
     }
 
     /// Issues the heartbeats that are due.
@@ -81,14 +95,13 @@ impl Core {
         let spacing = (interval / SPACING_PARTS).max(1);
         let now = turn.now.unix;
         let mut next = interval;
-        for steward in self.own_stewards() {
+        for (steward, witnessed) in self.own_stewards(turn.now) {
             let last = self.membership.statements.last_heartbeat(&steward);
-            let (number, issued) = last.map_or((0, None), |l| (l.number, Some(l.issued)));
+            let issued = last.map(|last| last.issued);
             let skew = self.roster.parameters().clock_skew_max;
             // One from the future was signed by a clock that was wrong then.
             let issued = issued.filter(|issued| *issued <= now.plus(skew));
             let age = issued.map_or(u64::MAX, |issued| now.since(issued));
-            let witnessed = self.unwitnessed(turn, &steward);
             let due_in = match (witnessed.is_empty(), age) {
                 (true, age) => interval.saturating_sub(age),
                 (false, age) => spacing.saturating_sub(age),
@@ -99,7 +112,7 @@ impl Core {
             }
             let heartbeat = Heartbeat {
                 steward,
-                number: number + 1,
+                number: self.membership.statements.next_heartbeat_number(&steward, now),
                 roster: self.roster.digest(),
                 witnessed: Bounded::new(witnessed).expect("cut to its cap"),
                 issued: now,
@@ -122,11 +135,16 @@ impl Core {
     }
 
     /// What has become law, taken effect or been settled, and this steward has not borne witness to.
-    fn unwitnessed(&mut self, turn: &Turn<'_>, steward: &OrganizationId) -> Vec<ContentHash> {
-        let now = turn.now.unix;
-        let law = self.law(now);
+    ///
+    /// Nothing as long as this node may be behind: it would bear witness to what the others have in
+    /// doubt by now.
+    fn unwitnessed(&self, law: &Law, steward: &OrganizationId, now: Now) -> Vec<ContentHash> {
+        if !self.has_compared_roster() || self.expiry(now) != Expiry::Fresh {
+            return Vec::new();
+        }
         let statements = &self.membership.statements;
-        let seen = law.proposals().filter_map(|(id, _)| Some((*id, law.witnessed_from(id, now)?)));
+        let seen = law.proposals();
+        let seen = seen.filter_map(|(id, _)| Some((*id, law.witnessed_from(id, now.unix)?)));
         let new = seen.filter(|(id, from)| !statements.has_witnessed(steward, id, *from));
         new.map(|(id, _)| id).take(limits::WITNESSED_MAX).collect()
     }

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use signpost_keys::roster::{Finding, Law, Refusal, Statements, in_order, taken_by};
+use signpost_keys::roster::{Finding, Law, Refusal, Statements, in_order};
 use signpost_protocol::{
     ContentHash, PublicKey, Timestamp, limits, roster::KeyRecord, statement::statement_hash,
 };
@@ -131,6 +131,16 @@ impl Rows {
         }
     }
 
+    /// Has them carried out; whether there are any.
+    fn persist(self, turn: &mut Turn<'_>) -> bool {
+        let batches = self.into_batches();
+        let is_any = !batches.is_empty();
+        if is_any {
+            turn.act(Action::Persist(Persist { batches, ..Persist::default() }));
+        }
+        is_any
+    }
+
     fn into_batches(mut self) -> Vec<Batch> {
         if !self.last.is_empty() {
             self.full.push(self.last);
@@ -140,11 +150,8 @@ impl Rows {
 }
 
 impl Core {
-    /// Takes up the statements that were stored, and deletes what does not hold any more or has been
-    /// given up: it is of no effect.
-    ///
-    /// With a clock that is behind, a node must not forget whom it was told to cut off: see
-    /// [`taken_by`].
+    /// Takes up the statements that were stored. What does not hold any more is left alone: it is of no
+    /// effect.
     pub(super) fn load_membership(&mut self, turn: &mut Turn<'_>) -> Result<(), rows::RowError> {
         let mut statements: Vec<Vec<u8>> = Vec::new();
         let mut after: Option<Vec<u8>> = None;
@@ -155,29 +162,30 @@ impl Core {
             statements.extend(page.into_iter().map(|(_, bytes)| bytes));
         }
         in_order(&mut statements);
-        let mut again = Vec::new();
+        let mut rows = Rows::default();
         for bytes in &statements {
-            match self.membership.statements.take(bytes, taken_by(bytes, turn.now.unix)) {
-                Ok(_) => {}
-                // Whoever else has approved the same proposal brings it in, so that it finds room.
-                Err(Refusal::TooManyOpen) => again.push(bytes),
+            match self.membership.statements.restore(bytes) {
+                Ok(taken) => taken.dropped.iter().for_each(|dropped| rows.delete(dropped)),
                 Err(error) => warn!(%error, "a stored statement of the roster does not hold"),
             }
         }
-        for bytes in again {
-            let _ = self.membership.statements.take(bytes, taken_by(bytes, turn.now.unix));
-        }
-        let mut rows = Rows::default();
-        let hashes = statements.iter().map(|bytes| statement_hash(bytes));
-        for given_up in hashes.filter(|hash| !self.membership.statements.has(hash)) {
-            rows.delete(&given_up);
-        }
-        let batches = rows.into_batches();
-        if !batches.is_empty() {
-            turn.act(Action::Persist(Persist { batches, ..Persist::default() }));
-        }
+        rows.persist(turn);
         self.refresh_roster(turn);
         Ok(())
+    }
+
+    /// Drops the proposals that have expired, by a clock that can be trusted.
+    fn drop_lapsed(&mut self, turn: &mut Turn<'_>) {
+        if !self.clock_is_confirmed() {
+            return;
+        }
+        let mut rows = Rows::default();
+        let dropped = self.membership.statements.drop_lapsed(turn.now.unix);
+        dropped.iter().for_each(|dropped| rows.delete(dropped));
+        if rows.persist(turn) {
+            self.membership.inventory.changed();
+            self.membership.law = None;
+        }
     }
 
     /// Takes up statements, stores what is new, passes it on, and works out what follows.
@@ -272,10 +280,14 @@ impl Core {
     /// Follows time: what it changes by itself, and which keys are valid.
     pub(super) fn maintain_membership(&mut self, turn: &mut Turn<'_>) {
         let now = turn.now.unix;
-        if self.roster.next_change().is_some_and(|at| at <= now) {
+        let clock_has_turned = self.membership.told_by_right_clock != self.clock_is_confirmed();
+        let changes = self.roster.next_change().is_some_and(|at| at <= now);
+        if changes || clock_has_turned {
+            self.drop_lapsed(turn);
+        }
+        if changes {
             self.refresh_roster(turn);
         }
-        let clock_has_turned = self.membership.told_by_right_clock != self.clock_is_confirmed();
         if clock_has_turned {
             // What was from the future, or expired, by a wrong clock may hold by a right one.
             self.membership.inventory.forget_refused();

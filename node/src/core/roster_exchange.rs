@@ -146,6 +146,11 @@ impl Core {
         compared.is_empty() || uptime < PATIENCE
     }
 
+    /// Whether this node, since it started, had all that some peer has; also where there is none.
+    pub(super) fn has_compared_roster(&self) -> bool {
+        !self.membership.inventory.compared.is_empty() || self.is_alone()
+    }
+
     /// Whether the roster has no other node than this one.
     pub(super) fn is_alone(&self) -> bool {
         let mut nodes = self.roster.admitted().flat_map(|member| &member.nodes);

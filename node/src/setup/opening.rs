@@ -33,10 +33,10 @@ pub fn open(dir: &Path) -> Result<Identity, SetupError> {
     };
     let folders = folders(dir)?;
     let config = Config::read(dir)?;
-    let now = wall_clock();
-    let statements = Statements::read_own(&roster_bytes, now)
+    let statements = Statements::read_own(&roster_bytes)
         .map_err(|source| SetupError::Roster { path: dir.join(ROSTER_FILE), source })?;
-    let roster = statements.roster(now);
+    // By a clock that has fallen behind, a key could seem not to be listed yet.
+    let roster = statements.roster(wall_clock().max(statements.latest()));
 
     let (keystore, path, _) = node_keystore(dir, &config)?;
     let secret = |name: &str| secret(&keystore, &path, name);

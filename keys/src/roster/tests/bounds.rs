@@ -127,7 +127,7 @@ fn of_a_stewards_heartbeats_what_bears_witness_first_is_kept_and_the_newest() {
         statements.take(bytes, NOW).unwrap();
     }
     let witness = statements.witness(&network.parties[0].id, &id_of(&unknown));
-    assert_eq!(witness, Some((day(3), day(9))));
+    assert_eq!(witness, Some((day(3), day(3))), "it is not settled yet");
 }
 
 #[test]
@@ -240,9 +240,103 @@ fn a_clock_that_has_fallen_behind_refuses_others_files_and_not_its_own() {
     let FoundingError::Statement { source: Refusal::Future, .. } = refused else {
         panic!("{refused}")
     };
-    let own = Statements::read_own(&file, early).unwrap();
+    let own = Statements::read_own(&file).unwrap();
     assert!(own.hashes().eq(network.statements(NOW).hashes()));
     // What does not hold is refused there too.
     network.say(vec![0; 8]);
-    assert!(Statements::read_own(&network.file(), early).is_err());
+    assert!(Statements::read_own(&network.file()).is_err());
+}
+
+#[test]
+fn a_thief_of_a_transport_key_does_not_silence_its_steward() {
+    let network = Network::of(3);
+    let party = network.parties[0].clone();
+    let mut set = party.key_set();
+    let reason = RevocationReason::Compromised;
+    set.version = 2;
+    let new = SecretKey::from_seed(&[7; 32]);
+    let key = KeyRecord { key: new.public(), ..party.key(KeyUse::Transport) };
+    set.keys = list([set.keys.to_vec(), vec![key]].concat());
+    edit(&mut set.keys, 1, |key| key.revoked = Some(Revocation { since: day(2), reason }));
+    let mut statements = network.statements(NOW);
+    let mut beat = |key: &SecretKey, number, issued| {
+        let (roster, witnessed) = (ContentHash([0; 32]), Bounded::default());
+        let beat = Heartbeat { steward: party.id, number, roster, witnessed, issued };
+        statements.take(sign(beat, key, &network.id()).bytes(), NOW).unwrap();
+        let last = statements.last_heartbeat(&party.id).map(|beat| beat.issued);
+        (last, statements.next_heartbeat_number(&party.id, NOW))
+    };
+    assert_eq!(beat(&party.transport, 1, day(1)), (Some(day(1)), 2));
+    let most = NOW.since(FOUNDED) + 1_000;
+    assert_eq!(beat(&party.transport, most, NOW), (Some(NOW), most), "it is not revoked yet");
+    let keys = network.keys(&set, &party.root);
+    statements.take(&keys, NOW).unwrap();
+    let mut beat = |key: &SecretKey, number, issued| {
+        let (roster, witnessed) = (ContentHash([0; 32]), Bounded::default());
+        let beat = Heartbeat { steward: party.id, number, roster, witnessed, issued };
+        statements.take(sign(beat, key, &network.id()).bytes(), NOW).unwrap();
+        statements.last_heartbeat(&party.id).map(|beat| beat.issued)
+    };
+    assert_eq!(beat(&party.transport, most, NOW), None, "only what counts shows that it is there");
+    assert_eq!(beat(&new, most - 1, NOW.minus(1)), Some(NOW.minus(1)));
+}
+
+#[test]
+fn whatever_lapses_in_whatever_number_is_forgotten_in_order() {
+    let network = Network::of(3);
+    let mut statements = network.statements(day(20));
+    let mut number = 0;
+    // All has expired when it comes, and what contradicts each other lives at once.
+    let mut fill = |statements: &mut Statements, version, lives: std::ops::Range<u64>| {
+        let mut change = network.parties[5].record(version, Standing::Admitted);
+        change.class_max = 1;
+        let mut proposal = network.proposal(Change::Member(change), FOUNDED.plus(lives.start));
+        proposal.expires = FOUNDED.plus(lives.end);
+        number += 1;
+        proposal.reason = Text::new(&number.to_string()).unwrap();
+        let approve = |at| network.approval(0, &proposal, FOUNDED.plus(at));
+        statements.take(&approve(lives.start), day(20)).unwrap();
+        (proposal.clone(), approve(lives.start + 1))
+    };
+    let (_, again) = fill(&mut statements, 2, 0..10);
+    let (_, other) = fill(&mut statements, 2, 0..10);
+    for _ in 0..2 {
+        fill(&mut statements, 1, 0..10);
+    }
+    for at in 0..4_100 {
+        fill(&mut statements, 1, 20 + at * 10..30 + at * 10);
+    }
+    for bytes in [&again, &other, &again] {
+        statements.take(bytes, day(20)).unwrap();
+    }
+    let proof: Vec<_> = statements.roster(day(20)).findings().to_vec();
+    assert!(matches!(proof.as_slice(), [Finding::Equivocation { version: 1, .. }]), "{proof:?}");
+    let before = network.begun().len();
+    assert_eq!(statements.len(), before + 2, "a proof, and nothing else");
+}
+
+#[test]
+fn what_a_clock_that_was_ahead_let_lapse_is_opened_again() {
+    let mut network = Network::of(3);
+    let proposal = network.proposal(network.parties[3].member(1, Standing::Admitted), day(1));
+    let mut statements = network.statements(day(1));
+    let (one, other) =
+        (network.approval(0, &proposal, day(1)), network.approval(0, &proposal, day(2)));
+    statements.take(&other, day(2)).unwrap();
+    // By a wrong clock it is over.
+    let dropped = statements.drop_lapsed(day(30));
+    assert_eq!(dropped, [ContentHash::of(&other)]);
+    assert!(statements.take(&one, day(30)).unwrap().waits);
+    // By a right one it is not, with all that hangs on it.
+    let taken = statements.take(&network.approval(0, &proposal, day(1).plus(1)), day(2)).unwrap();
+    assert_eq!(taken.new.len(), 1);
+    let keys = network.keys(&network.parties[3].key_set(), &network.parties[3].root);
+    assert!(!statements.take(&keys, day(2)).unwrap().waits);
+    network.approve(&[1], &proposal, day(2));
+    statements.take(&network.said[0], day(2)).unwrap();
+    assert!(statements.roster(day(2)).is_admitted(&network.parties[3].id));
+    // And what a node kept itself it takes up by any clock.
+    let file = statements.write();
+    let own = Statements::read_own(&file).unwrap();
+    assert!(own.hashes().eq(statements.hashes()));
 }

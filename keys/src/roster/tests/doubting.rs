@@ -110,7 +110,68 @@ fn a_node_bears_witness_again_when_a_decision_is_settled_unless_it_is_in_doubt()
     assert_eq!(from(&network, SETTLES), Some(SETTLES));
     network.witness(&[1], &proposal, day(2));
     network.revoke(0, day(1), SETTLES.minus(1));
-    assert_eq!(from(&network, SETTLES), Some(Timestamp(0)));
+    // Any witness would settle it now, also that of one who never bore any.
+    assert_eq!(from(&network, SETTLES.minus(1)), Some(Timestamp(0)));
+    assert_eq!(from(&network, SETTLES), None);
+}
+
+#[test]
+fn revoked_keys_found_no_epoch_that_bears_witness_for_them() {
+    // Of five stewards three keys were stolen, and revoked when that was noticed.
+    let mut network = Network::of(5);
+    for party in 0..3 {
+        network.revoke(party, day(2), day(3));
+    }
+    let founding = ContentHash(network.id().0);
+    let thieves = [&[5][..], &[5, 6], &[5, 6, 7]];
+    for stewards in thieves {
+        let mut stolen = network.clone();
+        // Members by the same keys, so that their heartbeats are heard; all dated back.
+        for party in 5..8 {
+            stolen.admit(party, day(1));
+        }
+        let mut proposal = stolen.proposal(stolen.epoch(1, founding, stewards), day(1));
+        proposal.expires = day(1).plus(1_000);
+        stolen.approve(&[&[0, 1, 2], stewards].concat(), &proposal, day(1));
+        stolen.witness(stewards, &proposal, day(1).plus(1));
+        stolen.witness(stewards, &proposal, day(9));
+        let roster = stolen.roster(NOW);
+        assert_eq!(roster.epoch().number(), 0);
+        assert_eq!(roster.members().count(), 5);
+        // A steward in office would have to bear witness too; enough of them, and it is law.
+        stolen.witness(&[3, 4], &proposal, day(1).plus(1));
+        assert_eq!(stolen.roster(NOW).epoch().number(), 1);
+    }
+}
+
+#[test]
+fn a_later_epoch_that_takes_fewer_settles_nothing_more_easily() {
+    // Three of five, then one of one; the first's key is revoked since ever.
+    let mut network = Network::of(5);
+    let proposal = network.decide(network.parties[5].member(1, Standing::Admitted), day(1));
+    network.witness(&[1], &proposal, day(2));
+    let epoch = network.proposal(network.epoch(1, ContentHash(network.id().0), &[4]), day(1));
+    network.approve(&[1, 2, 3, 4], &epoch, day(1));
+    network.revoke(0, day(1), day(2));
+    assert_eq!(network.roster(NOW).epoch().threshold(), 1);
+    assert_eq!(network.standing(5, day(80)), Some(Standing::Suspended));
+    // The one has to bear witness, when it is settled.
+    network.witness(&[4], &proposal, SETTLES.minus(1));
+    assert_eq!(network.standing(5, day(80)), Some(Standing::Suspended));
+    network.witness(&[4], &proposal, SETTLES);
+    assert_eq!(network.standing(5, day(80)), Some(Standing::Admitted));
+}
+
+#[test]
+fn what_is_signed_after_a_transport_key_has_ended_takes_no_witness_away() {
+    let (mut network, proposal) = admitted();
+    network.witness(&[1], &proposal, day(2));
+    network.witness(&[3, 4], &proposal, SETTLES);
+    network.revoke(0, day(1), day(2));
+    let late = EXPIRES.plus(DAY);
+    assert_eq!(network.standing(5, late), Some(Standing::Admitted));
+    network.witness(&[3, 4], &proposal, EXPIRES.plus(1));
+    assert_eq!(network.standing(5, late), Some(Standing::Admitted));
 }
 
 #[test]

@@ -138,6 +138,8 @@ fn what_lapsed_while_a_node_was_down_is_deleted_when_it_starts() {
     network.run_for(120_000);
     network.start(LAST);
     network.run_for(1);
+    assert!(is_stored(&network), "nobody has confirmed its clock");
+    network.run_for(5_000);
     assert!(!is_stored(&network));
 }
 
