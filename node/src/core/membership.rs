@@ -183,8 +183,9 @@ impl Core {
         let dropped = self.membership.statements.drop_lapsed(turn.now.unix);
         dropped.iter().for_each(|dropped| rows.delete(dropped));
         if rows.persist(turn) {
-            self.membership.inventory.changed();
             self.membership.law = None;
+            // A node that has just started may have the same as its peers only now.
+            self.membership.inventory.begin_anew(turn.now.uptime);
         }
     }
 

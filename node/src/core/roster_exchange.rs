@@ -55,6 +55,12 @@ impl Inventory {
         self.has_changed = true;
     }
 
+    /// Has the digests made anew, and compared, at once.
+    pub(super) fn begin_anew(&mut self, uptime: u64) {
+        self.digests = None;
+        self.compare_at = uptime;
+    }
+
     /// Notes a statement that is of no use now.
     pub(super) fn refuse(&mut self, statement: ContentHash, uptime: u64) {
         let span = uptime / REFUSED_FOR;

@@ -55,6 +55,7 @@ fn finds_all(network: &mut Network, at: usize) -> Result<(), String> {
     if causes.is_empty() && found.pointers.len() == 2 {
         return Ok(());
     }
+    let causes = found.completeness.causes();
     Err(format!("ORG{at} finds {} pointers, and {causes:?}", found.pointers.len()))
 }
 
