@@ -19,7 +19,8 @@ use zeroize::Zeroizing;
 use super::{
     API_TOKEN_FILE, GOVERN_KEYSTORE, GOVERN_PASSPHRASE_FILE, INCEPTION_FILE, JOINING_FILE,
     KEYS_DIRECTORY, NEXT_ROOT_KEYSTORE, NODE_KEYSTORE, ORGANIZATIONS_DIRECTORY, PASSPHRASE_FILE,
-    PlannedNode, ROOT_KEYSTORE, ROOT_PASSPHRASE_FILE, ROSTER_FILE, SetupError, config_file,
+    PREPARED_FILE, PlannedNode, ROOT_KEYSTORE, ROOT_PASSPHRASE_FILE, ROSTER_FILE, SetupError,
+    config_file,
     founding::{Founder, FoundingNode, listen_address, peer_port},
     opening::organizations,
     organization_dir, secret_names,
@@ -31,13 +32,14 @@ const TOKEN_BYTES: usize = 32;
 /// Where a directory's files are written before they take their places.
 pub(super) const STAGING: &str = "founding.tmp";
 /// The parts of a directory in the order in which they take their places. The last is the one of the
-/// two that makes it a node, or a node that is to join: without it there is none.
-pub(super) const PLACES: [&str; 6] = [
+/// three that makes it a node, one that is to join, or one that is prepared: without it there is none.
+pub(super) const PLACES: [&str; 7] = [
     KEYS_DIRECTORY,
     PASSPHRASE_FILE,
     config::FILE,
     ORGANIZATIONS_DIRECTORY,
     ROSTER_FILE,
+    PREPARED_FILE,
     JOINING_FILE,
 ];
 
@@ -164,7 +166,7 @@ pub(super) fn publish(dir: &Path) -> Result<(), SetupError> {
     for name in PLACES {
         let place = dir.join(name);
         match fs::rename(staging.join(name), &place) {
-            // Moved before it was stopped, or the other one of the last two.
+            // Moved before it was stopped, or one of the last three that this node has not.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             moved => moved.map_err(SetupError::io(&place))?,
         }
