@@ -1,4 +1,5 @@
-//! A node's directory: making it ([`found`], [`apply`]) and reading it ([`open`], [`candidate`]).
+//! A node's directory: making it ([`found`], [`apply`], [`prepare`]) and reading it ([`open`], [`candidate`],
+//! [`prepared`]).
 //!
 //! | file | what | mode |
 //! |---|---|---|
