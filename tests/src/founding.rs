@@ -117,6 +117,31 @@ impl Founder {
         keys_of(self.organization, self.node, seeds)
     }
 
+    /// A further node of its organization, with keys of its own and without a share.
+    #[must_use]
+    pub fn second(&self, seed: u64) -> Self {
+        // Apart from what founders and newcomers draw from the same seed.
+        let mut rng = ChaCha20Rng::seed_from_u64(seed ^ 0x5ec0);
+        let mut seed = || {
+            let mut seed = [0; 32];
+            rng.fill_bytes(&mut seed);
+            seed
+        };
+        let [pointer, transport, storage, node] = [(); 4].map(|()| seed());
+        Self {
+            organization: self.organization,
+            node: NodeId(node[..16].try_into().expect("16 of 32")),
+            root: self.root,
+            govern: self.govern,
+            pointer,
+            others: Vec::new(),
+            transport,
+            storage,
+            share: None,
+            ods: self.ods.clone(),
+        }
+    }
+
     /// What its node's core needs; can be made anew after a restart.
     #[must_use]
     pub fn me(&self) -> Me {

@@ -14,6 +14,7 @@ use signpost_tests::processes::{Federation, Process, free_ports, until};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_signpost-under-test");
 const GUIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/membership.md");
 const NEWCOMER: &str = "RX9";
+const SECOND: &str = "the second machine of RZ1";
 
 /// Commands for one node, and what the last of them prints, if the guide shows it.
 struct Block {
@@ -42,28 +43,35 @@ fn blocks(guide: &str) -> Vec<Block> {
 struct Reader {
     federation: Federation,
     root: tempfile::TempDir,
-    newcomer: Option<Process>,
+    /// The nodes that the guide makes, by where they are.
+    made: BTreeMap<String, Process>,
     invitation: String,
     proposal: String,
+    /// The id of the node that was made last.
+    node: String,
     ports: Vec<u16>,
 }
 
 impl Reader {
     fn dir(&self, at: &str) -> PathBuf {
         let founder = (0..5).map(|n| self.federation.node(n)).find(|node| node.ods == at);
-        founder.map_or_else(|| self.root.path().join("newcomer"), |node| node.dir.clone())
+        let name = if at == SECOND { "second" } else { "newcomer" };
+        founder.map_or_else(|| self.root.path().join(name), |node| node.dir.clone())
     }
 
     /// A command as it is typed, with what the guide leaves open.
-    fn filled_in(&self, command: &str) -> String {
-        let address = format!("/ip4/127.0.0.1/tcp/{}", self.ports[0]);
+    fn filled_in(&self, at: &str, command: &str) -> String {
+        let ports = if at == SECOND { &self.ports[2..] } else { &self.ports[..2] };
+        let address = format!("/ip4/127.0.0.1/tcp/{}", ports[0]);
         let mut command = command
             .replace("INVITATION", &self.invitation)
             .replace("ADDRESS", &address)
-            .replace("API", &format!("127.0.0.1:{}", self.ports[1]))
+            .replace("API", &format!("127.0.0.1:{}", ports[1]))
+            .replace("NODE", &self.node.chars().take(8).collect::<String>())
             .replace("ID", &self.proposal.chars().take(8).collect::<String>());
-        let asks = ["join", "roster propose", "roster approve", "keys renew", "leave"];
-        if asks.iter().any(|asks| command.starts_with(&format!("signpost {asks}"))) {
+        let asks = ["join", "roster propose", "roster approve", "keys renew", "keys add-node"];
+        let asks = asks.into_iter().chain(["keys remove-node", "leave"]);
+        if asks.into_iter().any(|asks| command.starts_with(&format!("signpost {asks}"))) {
             command += " --yes";
         }
         command
@@ -83,11 +91,11 @@ impl Reader {
     /// Types a command until it works: what others have done may not have come here yet.
     fn run(&mut self, at: &str, command: &str) -> String {
         if command == "signpost run" {
-            assert_eq!(at, NEWCOMER, "the others run already");
-            self.start();
+            assert!([NEWCOMER, SECOND].contains(&at), "the others run already");
+            self.start(at);
             return String::new();
         }
-        let command = self.filled_in(command);
+        let command = self.filled_in(at, command);
         println!("# at {at}\n{command}");
         let mut last = String::new();
         let (out, _) = until(&command, || {
@@ -113,19 +121,22 @@ impl Reader {
         out
     }
 
-    /// Starts the newcomer's node, for the first time or again.
-    fn start(&mut self) {
-        if let Some(mut node) = self.newcomer.take() {
+    /// Starts a node that the guide makes, for the first time or again.
+    fn start(&mut self, at: &str) {
+        if let Some(mut node) = self.made.remove(at) {
             node.kill();
         }
-        let dir = self.dir(NEWCOMER);
+        let dir = self.dir(at);
         let mut command = Command::new(PROGRAM);
         command.arg("--dir").arg(&dir).args(["run", "--stop-with-stdin"]);
-        let log = self.root.path().join("newcomer.log");
-        self.newcomer = Some(Process::start(&mut command, &log));
-        until("the newcomer's node runs", || {
-            self.type_in(NEWCOMER, "signpost status").0.then_some(())
+        let log = dir.with_extension("log");
+        self.made.insert(at.to_owned(), Process::start(&mut command, &log));
+        let (status, _) = until("the node runs", || {
+            let (ok, out, _) = self.type_in(at, "signpost status --json");
+            ok.then_some(out)
         });
+        let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
+        status["node"].as_str().expect("an id").clone_into(&mut self.node);
     }
 }
 
@@ -167,10 +178,11 @@ fn every_command_of_the_guide_works_and_what_is_shown_comes_out() {
     let mut reader = Reader {
         federation: Federation::running(PROGRAM, 5),
         root,
-        newcomer: None,
+        made: BTreeMap::new(),
         invitation: String::new(),
         proposal: String::new(),
-        ports: free_ports(2),
+        node: String::new(),
+        ports: free_ports(4),
     };
     let mut wrong = BTreeMap::new();
     for (number, block) in blocks.iter().enumerate() {
@@ -180,7 +192,7 @@ fn every_command_of_the_guide_works_and_what_is_shown_comes_out() {
         }
         let Some(shown) = &block.shown else { continue };
         // The news may still be on its way to this node.
-        let last = reader.filled_in(block.commands.last().expect("a command"));
+        let last = reader.filled_in(&block.at, block.commands.last().expect("a command"));
         for _ in 0..50 {
             if normal(&out) == normal(shown) {
                 break;

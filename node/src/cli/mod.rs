@@ -68,6 +68,8 @@ enum Command {
     Init(init::Args),
     /// Joins a network with an invitation, and makes the organization's node.
     Join(Box<join::Args>),
+    /// Makes a further node of an organization that is a member already, on a machine of its own.
+    Node(roster::node::Args),
     /// Makes an invitation for an organization that is to join.
     Invite(invite::Args),
     /// Takes an organization's nodes and keys out of the network.
@@ -124,6 +126,7 @@ fn run_command(command: Command, dir: Option<PathBuf>, json: bool) -> anyhow::Re
         Command::Demo(_) | Command::Generate(_) => unreachable!("left above"),
         Command::Init(args) => init::command(dir, args, json),
         Command::Join(args) => join::command(dir, args, json),
+        Command::Node(args) => roster::node::command(dir, args, json),
         Command::Invite(args) => invite::command(dir, args, json),
         Command::Leave(args) => roster::leave::command(dir, args, json),
         Command::Run(args) => run::command(dir, args, json),

@@ -12,11 +12,11 @@ use signpost_keys::{
     sign,
 };
 use signpost_protocol::{
-    ContentHash, Locator, OrganizationId, PatientIdentifier,
+    ContentHash, Locator, OrganizationId, PatientIdentifier, PublicKey,
     blind::{EvaluateAnswer, EvaluatePurpose, EvaluateRequest, Evaluator},
     codec::{self, Bounded},
     limits,
-    locate::Reply,
+    locate::{RefusalCode, Reply},
 };
 use tracing::warn;
 
@@ -44,11 +44,21 @@ pub(super) struct BlindingJob {
     checked: Vec<CheckedEvaluation>,
     /// Positions in the roster's list, the next to ask last.
     unasked: Vec<usize>,
-    /// Asked and not yet heard from, with the hash of the request.
-    waiting: Vec<(usize, ContentHash)>,
+    /// Asked and not yet heard from.
+    waiting: Vec<Asked>,
     failures: Vec<String>,
     hedge_at: u64,
     deadline: u64,
+}
+
+/// An evaluator that was asked.
+struct Asked {
+    /// Its position in the roster's list.
+    evaluator: usize,
+    /// The hash of the request.
+    request: ContentHash,
+    /// The node that it was sent to.
+    peer: PublicKey,
 }
 
 impl BlindingJob {
@@ -155,7 +165,7 @@ impl Core {
             expires: now.unix.plus(left.min(life)),
         };
         let request = sign(request, &self.me.transport, &self.roster.network());
-        job.waiting.push((at, request.hash()));
+        job.waiting.push(Asked { evaluator: at, request: request.hash(), peer });
         let outstanding = Outstanding::Evaluate { job: id, evaluator: at };
         self.send(turn, peer, Plane::Evaluate, request.bytes().to_vec(), outstanding);
     }
@@ -168,12 +178,26 @@ impl Core {
         result: Result<Vec<u8>, RequestFailure>,
     ) {
         let Some(job) = self.blindings.get_mut(&id) else { return };
-        let Some(position) = job.waiting.iter().position(|(asked, _)| *asked == at) else { return };
-        let (_, request) = job.waiting.remove(position);
+        let position = job.waiting.iter().position(|asked| asked.evaluator == at);
+        let Some(position) = position else { return };
+        let Asked { request, peer, .. } = job.waiting.remove(position);
         let evaluator = self.roster.evaluators().evaluators[at];
-        let outcome = result
-            .map_err(|failure| failure.to_string())
-            .and_then(|frame| self.read_evaluation(turn, &evaluator, &request, &frame));
+        let reply = result.map_err(|failure| failure.to_string()).and_then(|frame| {
+            codec::decode("reply", &frame, limits::EVALUATE_FRAME_BYTES_MAX)
+                .map_err(|error| error.to_string())
+        });
+        if matches!(reply, Ok(Reply::Refused(RefusalCode::NotServed))) {
+            // Of an organization's nodes one has its share, and the roster does not say which.
+            self.peers.note_without_share(peer);
+            let other = self.way_to_evaluator(turn, &evaluator);
+            if other.is_some_and(|peer| !self.peers.is_without_share(&peer)) {
+                let job = self.blindings.get_mut(&id).expect("looked up above");
+                job.unasked.push(at);
+                return self.advance_blinding(turn, id, 0);
+            }
+        }
+        let outcome =
+            reply.and_then(|reply| self.read_evaluation(turn, &evaluator, &request, reply));
         let (ods, name) = self.label(&evaluator.organization);
         let job = self.blindings.get_mut(&id).expect("looked up above");
         match outcome.and_then(|evaluation| {
@@ -193,10 +217,8 @@ impl Core {
         turn: &Turn<'_>,
         evaluator: &Evaluator,
         request: &ContentHash,
-        frame: &[u8],
+        reply: Reply,
     ) -> Result<Evaluation, String> {
-        let reply: Reply = codec::decode("reply", frame, limits::EVALUATE_FRAME_BYTES_MAX)
-            .map_err(|error| error.to_string())?;
         let bytes = match reply {
             Reply::Statement(bytes) => bytes,
             Reply::Refused(code) => return Err(code.sentence().to_owned()),
@@ -243,7 +265,7 @@ impl Core {
     fn fail_blinding(&mut self, turn: &mut Turn<'_>, id: u64) {
         let Some(job) = self.blindings.remove(&id) else { return };
         let mut failures = job.failures;
-        let waiting: BTreeSet<usize> = job.waiting.iter().map(|(at, _)| *at).collect();
+        let waiting: BTreeSet<usize> = job.waiting.iter().map(|asked| asked.evaluator).collect();
         for at in waiting {
             let (ods, _) = self.label(&self.roster.evaluators().evaluators[at].organization);
             failures.push(format!("{ods}: no answer in time"));
@@ -285,15 +307,14 @@ impl Core {
         }
     }
 
-    fn way_to_evaluator(
-        &self,
-        turn: &Turn<'_>,
-        evaluator: &Evaluator,
-    ) -> Option<signpost_protocol::PublicKey> {
+    /// The node to ask for an evaluation: of several of the organization's not one that is known to
+    /// have no share, and rather one that is connected; never this node itself.
+    fn way_to_evaluator(&self, turn: &Turn<'_>, evaluator: &Evaluator) -> Option<PublicKey> {
         let member = self.roster.member(&evaluator.organization)?;
-        let ways: Vec<_> =
-            member.nodes.iter().filter_map(|node| self.way_to(node, turn.now.unix)).collect();
-        ways.iter().find(|key| self.peers.is_connected(key)).or(ways.first()).copied()
+        let others = member.nodes.iter().filter(|node| node.node != self.me.node);
+        others
+            .filter_map(|node| self.way_to(node, turn.now.unix))
+            .min_by_key(|key| (self.peers.is_without_share(key), !self.peers.is_connected(key)))
     }
 
     /// 2 for this node's own share, 1 for a connected evaluator, 0 for any other.

@@ -271,9 +271,10 @@ impl Core {
         self.roster = Arc::new(roster);
         if changed {
             info!(epoch = self.roster.epoch().number(), "the roster has changed");
-            // Stewards bear witness to what has become law.
-            self.membership.heartbeat_at = self.membership.heartbeat_at.min(turn.now.uptime);
         }
+        // Stewards bear witness to what has become law, and give a sign of life anew when those of a node
+        // that they list no more have ceased to count.
+        self.membership.heartbeat_at = self.membership.heartbeat_at.min(turn.now.uptime);
         self.forget_digests(turn);
         self.tell_members(turn);
     }

@@ -1,6 +1,6 @@
 //! To whom to be connected, how they regard us, and whether our clock agrees with theirs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use minicbor::Decode;
 use signpost_keys::roster::PeerStanding;
@@ -34,6 +34,8 @@ pub(super) struct Peers {
     unreachable: BTreeMap<PublicKey, Unreachable>,
     /// Since when each member's node that is not connected has been out of reach.
     lost: BTreeMap<PublicKey, Timestamp>,
+    /// Which nodes have said that they cannot evaluate for their organization.
+    without_share: BTreeSet<PublicKey>,
     /// The uptime at which to compare clocks again.
     hello_at: u64,
 }
@@ -96,6 +98,15 @@ impl Peers {
         keys.find_map(|key| self.lost.get(&key).copied())
     }
 
+    /// Notes that a node has no share of the blinding key.
+    pub(super) fn note_without_share(&mut self, peer: PublicKey) {
+        self.without_share.insert(peer);
+    }
+
+    pub(super) fn is_without_share(&self, peer: &PublicKey) -> bool {
+        self.without_share.contains(peer)
+    }
+
     pub(super) fn is_connected(&self, peer: &PublicKey) -> bool {
         self.connected.contains_key(peer)
     }
@@ -113,6 +124,7 @@ impl Core {
     pub(super) fn forget_peers(&mut self, is_let_in: impl Fn(&PublicKey) -> bool) {
         self.peers.unreachable.retain(|peer, _| is_let_in(peer));
         self.peers.lost.retain(|peer, _| is_let_in(peer));
+        self.peers.without_share.retain(|peer| is_let_in(peer));
     }
 
     pub(super) fn on_connected(&mut self, turn: &mut Turn<'_>, peer: PublicKey) {

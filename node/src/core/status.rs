@@ -250,8 +250,8 @@ impl Core {
     fn evaluators_status(&self, now: Now) -> EvaluatorsStatus {
         let set = self.roster.evaluators();
         let ods = |organization| self.label(organization).0.to_string();
-        let reachable = |organization| {
-            self.served(organization).is_some()
+        let reachable = |organization: &OrganizationId| {
+            self.evaluating() == Some(*organization)
                 || self.roster.member(organization).is_some_and(|member| {
                     let mut keys =
                         member.nodes.iter().flat_map(|node| node.transport_keys(now.unix));

@@ -361,15 +361,7 @@ impl<'a> Founder<'a> {
 
     /// The founder's nodes and keys. `None` when they break a bound, which [`check`] rules out.
     pub(super) fn keys(&self, now: Timestamp) -> Option<OrganizationKeys> {
-        let not_before = now.minus(KEY_LEAD);
-        let key = |key: &SecretKey, usage, node, life| KeyRecord {
-            key: key.public(),
-            usage,
-            node,
-            not_before,
-            not_after: not_before.plus(life),
-            revoked: None,
-        };
+        let key = |key: &SecretKey, usage, node, life| new_key(key, (usage, node), life, now);
         let node = Some(self.node);
         let addresses = Bounded::new(vec![Text::new(&self.at.peer_address)?])?;
         Some(OrganizationKeys {
@@ -386,4 +378,16 @@ impl<'a> Founder<'a> {
             issued: now,
         })
     }
+}
+
+/// The record of a key that was drawn at `now`, for this use and at this node.
+pub(super) fn new_key(
+    key: &SecretKey,
+    (usage, node): (KeyUse, Option<NodeId>),
+    life: u64,
+    now: Timestamp,
+) -> KeyRecord {
+    let not_before = now.minus(KEY_LEAD);
+    let not_after = not_before.plus(life);
+    KeyRecord { key: key.public(), usage, node, not_before, not_after, revoked: None }
 }

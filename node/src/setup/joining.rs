@@ -28,10 +28,10 @@ use signpost_protocol::{
 };
 
 use super::{
-    JOINING_FILE, PlannedNode, ROSTER_FILE, SetupError,
+    JOINING_FILE, PlannedNode, Prepared, ROSTER_FILE, SetupError,
     founding::{FoundingNode, check_addresses},
     opening::{node_keystore, secret},
-    secret_names,
+    prepared, secret_names,
     staging::{STAGING, publish, refuse_occupied, write_whole},
 };
 use crate::config::Config;
@@ -129,7 +129,13 @@ pub fn candidate(dir: &Path) -> Result<Option<Candidate>, SetupError> {
     if dir.join(STAGING).join(JOINING_FILE).exists() {
         publish(dir)?;
     }
-    let Some(file) = read(dir)? else { return Ok(None) };
+    let Some(file) = read(dir)? else {
+        // A further node of a member does not join: its organization lists it.
+        return match prepared(dir)? {
+            Some(Prepared { dir, .. }) => Err(SetupError::NotListed { dir }),
+            None => Ok(None),
+        };
+    };
     let path = dir.join(JOINING_FILE);
     let application = Application::verify(&file.inception, &file.keys, &file.invitation.network)
         .map_err(|error| SetupError::Application { path, reason: error.to_string() })?;

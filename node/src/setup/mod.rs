@@ -1,4 +1,5 @@
-//! A node's directory: making it ([`found`], [`apply`]) and reading it ([`open`], [`candidate`]).
+//! A node's directory: making it ([`found`], [`apply`], [`prepare`]) and reading it ([`open`], [`candidate`],
+//! [`prepared`]).
 //!
 //! | file | what | mode |
 //! |---|---|---|
@@ -6,6 +7,7 @@
 //! | `passphrase` | opens the node's keystore | 0600 |
 //! | `roster.cbor` | the founding of its network, and what had been decided when it joined | 0644 |
 //! | `joining.cbor` | in its place while the node waits to be admitted: its invitation, and what it hands in | 0644 |
+//! | `prepared.cbor` | in its place at a further node of a member until that lists it: what the node asks for | 0644 |
 //! | `keys/node.keystore` | `transport`, `storage`, a `pointer-ORGANIZATION` for each organization, and `evaluator-share` of an evaluator; `transport-next` and the like while a key is renewed | 0600 |
 //! | `organizations/ODS/inception.cose` | an organization's signed birth certificate | 0644 |
 //! | `organizations/ODS/api.token` | its bearer token of the local API | 0600 |
@@ -19,7 +21,8 @@
 //! folder's name is for people, and the inception in it says whose it is.
 //!
 //! The directory and all folders are 0700. The daemon needs neither root keystores nor those of
-//! govern keys: the former belong offline, the latter on an admin's machine, with their passphrases. `store/`, `digests/` and `disclosures/` appear when the node runs.
+//! govern keys: the former belong offline, the latter on an admin's machine, with their passphrases. A
+//! further node of an organization never had them. `store/`, `digests/` and `disclosures/` appear when the node runs.
 //!
 //! Guarantees: a directory that holds a node is never written over, a founding that is cut short
 //! leaves nothing that looks like a node, and an [`Identity`] fits together: its keys are those
@@ -32,6 +35,7 @@ mod further;
 mod joining;
 mod key_change;
 mod opening;
+mod preparing;
 mod staging;
 #[cfg(test)]
 mod tests;
@@ -59,7 +63,8 @@ pub(crate) use further::ApplicationFile;
 pub use further::{apply_further, take_on, waits};
 pub use joining::{Candidate, admit, apply, candidate, renew};
 pub use key_change::{NodeKeys, OwnKey, keep_roster, new_root, organization_of};
-pub use opening::{open, organizations};
+pub use opening::{holds_share, open, organizations};
+pub use preparing::{NodeRequest, Prepared, RequestError, prepare, prepared, take_up};
 
 /// Name of the file that holds the bearer token of an organization, in its folder.
 pub const API_TOKEN_FILE: &str = "api.token";
@@ -76,6 +81,8 @@ const INCEPTION_FILE: &str = "inception.cose";
 const ROSTER_FILE: &str = "roster.cbor";
 /// Name of the file that a node keeps in place of that one until it is a member.
 const JOINING_FILE: &str = "joining.cbor";
+/// Name of the file that a further node of a member keeps in place of that one until it is listed.
+const PREPARED_FILE: &str = "prepared.cbor";
 /// Name of the directory of the node's keystore.
 const KEYS_DIRECTORY: &str = "keys";
 /// The keystore that the daemon opens, inside [`KEYS_DIRECTORY`].
@@ -154,6 +161,22 @@ pub enum SetupError {
         /// The directory.
         dir: PathBuf,
     },
+    /// The node is prepared, and its organization does not list it.
+    #[error(
+        "the node in {} is prepared, and no roster that it was given lists it yet", dir.display()
+    )]
+    NotListed {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// What a prepared node asks for does not hold.
+    #[error("{}: the request cannot be used: {source}", path.display())]
+    Request {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: RequestError,
+    },
     /// An application does not hold, or cannot be made.
     #[error("{}: the application cannot be used: {reason}", path.display())]
     Application {
@@ -231,6 +254,14 @@ impl SetupError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
+            Self::NotListed { dir } => {
+                return Some(format!(
+                    "at a node that the organization has: `signpost keys add-node FILE` with {}, then \
+                     `signpost roster export ROSTER`; here: `signpost node take-up ROSTER` with the same \
+                     --dir",
+                    dir.join(PREPARED_FILE).display()
+                ));
+            }
             Self::NoNode { .. } => {
                 "name the node's directory with --dir, or make a node with `signpost init`"
             }
@@ -240,6 +271,9 @@ impl SetupError {
             Self::Application { .. } => {
                 "restore the directory from a back-up, or join anew in another one with a new \
                  invitation"
+            }
+            Self::Request { .. } => {
+                "prepare the node anew in another directory: `signpost node prepare`"
             }
             Self::Passphrase { .. } => {
                 "keystore.passphrase_file in signpost.toml names the file with the passphrase"

@@ -16,7 +16,8 @@ use zeroize::Zeroizing;
 
 use super::{
     API_TOKEN_FILE, INCEPTION_FILE, Identity, JOINING_FILE, KEYS_DIRECTORY, NODE_KEYSTORE,
-    ORGANIZATIONS_DIRECTORY, ROSTER_FILE, SERVED_MAX, ServedIdentity, SetupError, secret_names,
+    ORGANIZATIONS_DIRECTORY, PREPARED_FILE, ROSTER_FILE, SERVED_MAX, ServedIdentity, SetupError,
+    secret_names,
 };
 use crate::{config::Config, runtime::wall_clock};
 
@@ -28,6 +29,9 @@ pub fn open(dir: &Path) -> Result<Identity, SetupError> {
     let roster_bytes = match file(dir, dir.join(ROSTER_FILE), ROSTER_FILE) {
         Err(SetupError::NoNode { .. }) if dir.join(JOINING_FILE).exists() => {
             return Err(SetupError::NoMember { dir: dir.to_owned() });
+        }
+        Err(SetupError::NoNode { .. }) if dir.join(PREPARED_FILE).exists() => {
+            return Err(SetupError::NotListed { dir: dir.to_owned() });
         }
         read => read?,
     };
@@ -92,6 +96,21 @@ pub fn open(dir: &Path) -> Result<Identity, SetupError> {
         config,
         dir,
     })
+}
+
+/// Whether the node in `dir` holds the share of the blinding key that `roster` lists for an
+/// organization. Takes as long as its keystore's cost says, on purpose.
+///
+/// # Errors
+/// Names the file at fault.
+pub fn holds_share(
+    dir: &Path,
+    roster: &Roster,
+    organization: &OrganizationId,
+) -> Result<bool, SetupError> {
+    let (keystore, path, _) = node_keystore(dir, &Config::read(dir)?)?;
+    let share = evaluator_share(&keystore, &path)?;
+    Ok(share.is_some_and(|share| is_listed(roster, organization, &share)))
 }
 
 /// The node's keystore, where it is, and what opens it.

@@ -9,15 +9,18 @@ use std::{
 
 use rand_core::CryptoRng;
 use signpost_keys::{
+    SecretKey,
     blinding::KeyShare,
     keystore::{Cost, Keystore, Passphrase},
 };
+use signpost_protocol::{OdsCode, OrganizationId};
 use zeroize::Zeroizing;
 
 use super::{
     API_TOKEN_FILE, GOVERN_KEYSTORE, GOVERN_PASSPHRASE_FILE, INCEPTION_FILE, JOINING_FILE,
     KEYS_DIRECTORY, NEXT_ROOT_KEYSTORE, NODE_KEYSTORE, ORGANIZATIONS_DIRECTORY, PASSPHRASE_FILE,
-    ROOT_KEYSTORE, ROOT_PASSPHRASE_FILE, ROSTER_FILE, SetupError, config_file,
+    PREPARED_FILE, PlannedNode, ROOT_KEYSTORE, ROOT_PASSPHRASE_FILE, ROSTER_FILE, SetupError,
+    config_file,
     founding::{Founder, FoundingNode, listen_address, peer_port},
     opening::organizations,
     organization_dir, secret_names,
@@ -29,17 +32,18 @@ const TOKEN_BYTES: usize = 32;
 /// Where a directory's files are written before they take their places.
 pub(super) const STAGING: &str = "founding.tmp";
 /// The parts of a directory in the order in which they take their places. The last is the one of the
-/// two that makes it a node, or a node that is to join: without it there is none.
-pub(super) const PLACES: [&str; 6] = [
+/// three that makes it a node, one that is to join, or one that is prepared: without it there is none.
+pub(super) const PLACES: [&str; 7] = [
     KEYS_DIRECTORY,
     PASSPHRASE_FILE,
     config::FILE,
     ORGANIZATIONS_DIRECTORY,
     ROSTER_FILE,
+    PREPARED_FILE,
     JOINING_FILE,
 ];
 
-type Secrets = Vec<(String, Zeroizing<Vec<u8>>)>;
+pub(super) type Secrets = Vec<(String, Zeroizing<Vec<u8>>)>;
 
 /// Refuses a directory that holds anything, but for what a founding cut short has left to stage.
 pub(super) fn refuse_occupied(dir: &Path) -> Result<(), SetupError> {
@@ -74,45 +78,16 @@ impl FoundingNode<'_> {
         share: Option<KeyShare>,
         rng: &mut impl CryptoRng,
     ) -> Result<(), SetupError> {
-        let dir = &self.plan.dir;
-        private_directory(dir)?;
-        let staging = dir.join(STAGING);
-        match fs::remove_dir_all(&staging) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(SetupError::Io { path: staging, source: error });
-            }
-            _ => {}
-        }
-        let keys = staging.join(KEYS_DIRECTORY);
-        private_directory(&keys)?;
-        let passphrase = Passphrase::generate(rng);
         let secrets = self.secrets(share, rng);
-        write_keystore(&keys.join(NODE_KEYSTORE), &secrets, &passphrase, cost, rng)?;
-        write_passphrase(&staging.join(PASSPHRASE_FILE), &passphrase, rng)?;
-        let config = config_file::commented(&self.config()?);
-        write(&staging.join(config::FILE), config.as_bytes(), 0o644)?;
-        for founder in &self.founders {
-            founder.stage(&staging, cost, rng)?;
-        }
-        sync(&staging.join(ORGANIZATIONS_DIRECTORY))?;
-        sync(&keys)?;
-        sync(&staging)?;
-        write_whole(&staging.join(last), content)
+        stage_node(self.plan, &secrets, cost, (last, content), rng, |staging, rng| {
+            self.founders.iter().try_for_each(|founder| founder.stage(staging, cost, rng))
+        })
     }
 
     /// What the daemon needs.
     fn secrets(&self, share: Option<KeyShare>, rng: &mut impl CryptoRng) -> Secrets {
-        let mut storage = Zeroizing::new(vec![0; 32]);
-        rng.fill_bytes(&mut storage);
-        let transport = self.founders[0].transport.expose_seed();
-        let mut secrets = vec![
-            (secret_names::TRANSPORT.to_owned(), Zeroizing::new(transport.to_vec())),
-            (secret_names::STORAGE.to_owned(), storage),
-        ];
-        for founder in &self.founders {
-            let pointer = Zeroizing::new(founder.pointer.expose_seed().to_vec());
-            secrets.push((secret_names::pointer(&founder.organization), pointer));
-        }
+        let pointers = self.founders.iter().map(|one| (&one.organization, &one.pointer));
+        let mut secrets = secrets(&self.founders[0].transport, pointers, rng);
         if let Some(share) = share {
             let mut bytes = Zeroizing::new(Vec::with_capacity(2 + 32));
             bytes.extend_from_slice(&share.index().get().to_be_bytes());
@@ -121,15 +96,68 @@ impl FoundingNode<'_> {
         }
         secrets
     }
+}
 
-    fn config(&self) -> Result<Config, SetupError> {
-        let mut config = Config::default();
-        let port = peer_port(&self.plan.peer_address)?;
-        config.api.listen = self.plan.api_listen;
-        config.peer.listen = vec![listen_address(&self.plan.peer_address, port)];
-        config.keystore.passphrase_file = PathBuf::from(PASSPHRASE_FILE);
-        Ok(config)
+/// What every daemon needs: its transport key, a pointer key for each organization, and a storage key
+/// that is drawn here.
+pub(super) fn secrets<'a>(
+    transport: &SecretKey,
+    pointers: impl Iterator<Item = (&'a OrganizationId, &'a SecretKey)>,
+    rng: &mut impl CryptoRng,
+) -> Secrets {
+    let mut storage = Zeroizing::new(vec![0; 32]);
+    rng.fill_bytes(&mut storage);
+    let seed = |key: &SecretKey| Zeroizing::new(key.expose_seed().to_vec());
+    let mut secrets = vec![
+        (secret_names::TRANSPORT.to_owned(), seed(transport)),
+        (secret_names::STORAGE.to_owned(), storage),
+    ];
+    secrets.extend(pointers.map(|(organization, key)| {
+        let name = secret_names::pointer(organization);
+        (name, seed(key))
+    }));
+    secrets
+}
+
+/// Writes all files of a node's directory where they do not count yet: what every node has, then the
+/// organizations' `folders`, and the `last` file when all others are on disk.
+pub(super) fn stage_node<R: CryptoRng>(
+    plan: &PlannedNode,
+    secrets: &Secrets,
+    cost: Cost,
+    (last, content): (&str, &[u8]),
+    rng: &mut R,
+    folders: impl FnOnce(&Path, &mut R) -> Result<(), SetupError>,
+) -> Result<(), SetupError> {
+    private_directory(&plan.dir)?;
+    let staging = plan.dir.join(STAGING);
+    match fs::remove_dir_all(&staging) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(SetupError::Io { path: staging, source: error });
+        }
+        _ => {}
     }
+    let keys = staging.join(KEYS_DIRECTORY);
+    private_directory(&keys)?;
+    let passphrase = Passphrase::generate(rng);
+    write_keystore(&keys.join(NODE_KEYSTORE), secrets, &passphrase, cost, rng)?;
+    write_passphrase(&staging.join(PASSPHRASE_FILE), &passphrase, rng)?;
+    let config = config_file::commented(&config_of(plan)?);
+    write(&staging.join(config::FILE), config.as_bytes(), 0o644)?;
+    folders(&staging, rng)?;
+    sync(&staging.join(ORGANIZATIONS_DIRECTORY))?;
+    sync(&keys)?;
+    sync(&staging)?;
+    write_whole(&staging.join(last), content)
+}
+
+fn config_of(plan: &PlannedNode) -> Result<Config, SetupError> {
+    let mut config = Config::default();
+    let port = peer_port(&plan.peer_address)?;
+    config.api.listen = plan.api_listen;
+    config.peer.listen = vec![listen_address(&plan.peer_address, port)];
+    config.keystore.passphrase_file = PathBuf::from(PASSPHRASE_FILE);
+    Ok(config)
 }
 
 /// Moves what is staged to its places; goes on where it was stopped.
@@ -138,7 +166,7 @@ pub(super) fn publish(dir: &Path) -> Result<(), SetupError> {
     for name in PLACES {
         let place = dir.join(name);
         match fs::rename(staging.join(name), &place) {
-            // Moved before it was stopped, or the other one of the last two.
+            // Moved before it was stopped, or one of the last three that this node has not.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             moved => moved.map_err(SetupError::io(&place))?,
         }
@@ -155,9 +183,7 @@ impl Founder<'_> {
         cost: Cost,
         rng: &mut impl CryptoRng,
     ) -> Result<(), SetupError> {
-        let folder = organization_dir(staging, &self.plan.ods);
-        private_directory(&staging.join(ORGANIZATIONS_DIRECTORY))?;
-        private_directory(&folder)?;
+        let folder = stage_folder(staging, &self.plan.ods, self.inception.bytes(), rng)?;
         let passphrase = Passphrase::generate(rng);
         let govern = Zeroizing::new(self.govern.expose_seed().to_vec());
         let govern = [(secret_names::GOVERN.to_owned(), govern)];
@@ -172,13 +198,28 @@ impl Founder<'_> {
             write_keystore(&folder.join(file), &secrets, &passphrase, cost, rng)?;
         }
         write_passphrase(&folder.join(ROOT_PASSPHRASE_FILE), &passphrase, rng)?;
-        let mut token = Zeroizing::new([0_u8; TOKEN_BYTES]);
-        rng.fill_bytes(&mut *token);
-        let token = Zeroizing::new(hex::encode(*token) + "\n");
-        write(&folder.join(API_TOKEN_FILE), token.as_bytes(), 0o600)?;
-        write(&folder.join(INCEPTION_FILE), self.inception.bytes(), 0o644)?;
         sync(&folder)
     }
+}
+
+/// Writes what of an organization's folder every node that serves it needs: whose it is, and a token
+/// that is drawn here. Returns the folder.
+pub(super) fn stage_folder(
+    staging: &Path,
+    ods: &OdsCode,
+    inception: &[u8],
+    rng: &mut impl CryptoRng,
+) -> Result<PathBuf, SetupError> {
+    let folder = organization_dir(staging, ods);
+    private_directory(&staging.join(ORGANIZATIONS_DIRECTORY))?;
+    private_directory(&folder)?;
+    let mut token = Zeroizing::new([0_u8; TOKEN_BYTES]);
+    rng.fill_bytes(&mut *token);
+    let token = Zeroizing::new(hex::encode(*token) + "\n");
+    write(&folder.join(API_TOKEN_FILE), token.as_bytes(), 0o600)?;
+    write(&folder.join(INCEPTION_FILE), inception, 0o644)?;
+    sync(&folder)?;
+    Ok(folder)
 }
 
 pub(super) fn write_keystore(

@@ -146,6 +146,14 @@ impl Network {
         (at, record)
     }
 
+    /// Starts a further node of an organization, which does not list it yet: its number.
+    pub fn add_second(&mut self, of: usize, seed: u64) -> usize {
+        let at = self.nodes.len();
+        self.add_node(SimNode::new(self.nodes[of].founder.second(seed)));
+        self.start(at);
+        at
+    }
+
     /// Signs what an organization lists next, after what a node knows of it.
     ///
     /// # Panics

@@ -75,6 +75,14 @@ impl<'a> Own<'a> {
         Ok(Self { options, folder, source, view, organization })
     }
 
+    /// The id of the node that this is typed at, hexadecimal.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub(super) fn node(&self) -> anyhow::Result<String> {
+        self.source.node()
+    }
+
     /// Ends a rehearsal with what was found.
     pub(super) fn rehearsed(shown: &str, report: &Value, json: bool) -> anyhow::Result<ExitCode> {
         let text = format!("{shown}Dry run: nothing was signed, and nothing written.\n");

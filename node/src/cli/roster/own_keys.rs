@@ -21,6 +21,7 @@ use super::{
     by_root::{Options, Own, Signed, last_set, next_set, with_keys},
     fail,
     keys_words::{self, Reason},
+    own_nodes,
     renewal::Renewal,
     source::Source,
     words::{name, time},
@@ -34,7 +35,7 @@ use crate::{
 };
 
 /// What is asked before a set of keys is signed.
-const TO_SIGN: &str = "To sign this,";
+pub(super) const TO_SIGN: &str = "To sign this,";
 
 /// Arguments of `signpost keys`.
 #[derive(Debug, clap::Args)]
@@ -48,6 +49,8 @@ Examples:
   signpost keys renew transport --revoke compromised
   signpost keys renew transport --organization A81001 --root /media/offline/root.keystore
   signpost keys revoke 1f0b77aa --reason retired
+  signpost keys add-node prepared.cbor
+  signpost keys remove-node 4be1a0c2
   signpost keys new-root --out /media/offline/new
   signpost keys republish --root /media/offline/new/root.keystore")]
 pub(in crate::cli) struct Args {
@@ -90,6 +93,22 @@ enum Command {
         #[command(flatten)]
         options: Options,
     },
+    /// Lists a further node of the organization, which `signpost node prepare` made on another machine.
+    AddNode {
+        /// The file with what the new node asks for.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Takes one of several nodes of the organization off the list, with its keys.
+    RemoveNode {
+        /// The first digits of its id: `signpost keys list` has them.
+        #[arg(value_name = "NODE")]
+        node: String,
+        #[command(flatten)]
+        options: Options,
+    },
     /// Draws a new root key, for an organization that has lost its own, and says what to tell the
     /// stewards.
     NewRoot {
@@ -112,6 +131,8 @@ pub(in crate::cli) fn command(dir: &Path, args: &Args, json: bool) -> anyhow::Re
         Command::Revoke { key, reason, since, options } => {
             revoke(dir, key, *reason, *since, options, json)
         }
+        Command::AddNode { file, options } => own_nodes::add(dir, file, options, json),
+        Command::RemoveNode { node, options } => own_nodes::remove(dir, node, options, json),
         Command::NewRoot { out } => draw_root(out, json),
         Command::Republish { options } => {
             let own = Own::open(dir, options)?;
@@ -259,7 +280,7 @@ fn revoke(
 }
 
 /// The set, and what it changes, in plain words.
-fn words(own: &Own<'_>, set: &OrganizationKeys) -> anyhow::Result<String> {
+pub(super) fn words(own: &Own<'_>, set: &OrganizationKeys) -> anyhow::Result<String> {
     let last = last_set(&own.view, &own.organization)?;
     let who = name(&own.view, &own.organization);
     let mut shown = format!("The keys of {who}, version {}:\n", set.version);

@@ -13,7 +13,7 @@ use crate::{
         roster::CBOR,
     },
     cli::{behalf::Behalf, client::Client},
-    core::local::STATEMENTS_PER_REQUEST_MAX,
+    core::local::{STATEMENTS_PER_REQUEST_MAX, StatusReport},
     runtime::wall_clock,
 };
 
@@ -66,6 +66,17 @@ impl Source {
         };
         let shown: ApplicantsShown = client.get("/signpost/v1/applicants")?.json()?;
         Ok(shown.applicants)
+    }
+
+    /// The id of the node, hexadecimal.
+    ///
+    /// # Errors
+    /// When there is no node.
+    pub(super) fn node(&self) -> anyhow::Result<String> {
+        let Self::Node(client) = self else {
+            return Err(fail("a roster file is no node", "name the directory of one with --dir"));
+        };
+        Ok(client.get("/signpost/v1/status")?.json::<StatusReport>()?.node)
     }
 
     /// The roster now.

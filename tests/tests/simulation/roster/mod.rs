@@ -9,6 +9,7 @@ mod keys;
 mod messages;
 mod misbehaving;
 mod partition;
+mod second_node;
 mod standing;
 mod stewards;
 

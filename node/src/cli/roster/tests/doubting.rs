@@ -90,7 +90,7 @@ fn once_it_has_expired_the_same_is_proposed_anew() {
     let (id, proposal) = doubted(&mut network, change);
     network.at(NOW.plus(30 * DAY));
     let anew = "it takes no more approvals (it expired at 2026-01-31T01:00:00Z): have the same decided \
-                anew before 2026-02-07T01:00:00Z: `signpost roster propose readmit RX5 --reason ...`";
+                anew before 2026-02-14T01:00:00Z: `signpost roster propose readmit RX5 --reason ...`";
     for text in [
         findings(&network.view).join("\n"),
         state(&network.view, &id),
@@ -118,7 +118,7 @@ fn what_has_fallen_is_proposed_anew_as_well() {
     let mut network = network();
     let change = rename(&network);
     let (id, _) = doubted(&mut network, change);
-    network.at(NOW.plus(37 * DAY));
+    network.at(NOW.plus(44 * DAY));
     assert_eq!(network.view.law.proposal(&id).unwrap().state, State::Fallen);
     let text = state(&network.view, &id);
     says(&text, &["no longer suffice", "anew: `signpost roster propose readmit RX5"]);
@@ -160,7 +160,7 @@ fn stewards_who_are_in_doubt_are_chosen_anew() {
     network.view.now = Timestamp(NOW.0 + HOUR);
     network.approve(&[0], &other);
     let anew = "it takes no more approvals (those of epoch 1 decide now): have the same decided anew \
-                before 2026-02-07T01:00:00Z: `signpost roster propose stewards --reason ...`";
+                before 2026-02-14T01:00:00Z: `signpost roster propose stewards --reason ...`";
     says(&findings(&network.view).join("\n"), &[anew]);
     let (_, proposal) = network.propose(epoch(&network, EpochEdit::default()).unwrap());
     network.approve(&[1, 2, 3, 5], &proposal);

@@ -2,6 +2,7 @@
 
 mod doubting;
 mod files;
+mod further_nodes;
 mod next_sets;
 mod refusals;
 mod renewing;

@@ -25,16 +25,16 @@ use crate::setup::{
 };
 
 /// A node of several organizations, `GP0` and so on, and the newest roster.
-struct Supplier {
-    view: View,
+pub(super) struct Supplier {
+    pub(super) view: View,
     dir: PathBuf,
-    organizations: Vec<OrganizationId>,
+    pub(super) organizations: Vec<OrganizationId>,
     root: Vec<SecretKey>,
     rng: ChaCha20Rng,
     _parent: tempfile::TempDir,
 }
 
-fn supplier(count: usize) -> Supplier {
+pub(super) fn supplier(count: usize) -> Supplier {
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("node");
     let organization =
