@@ -5,6 +5,7 @@ mod files;
 mod next_sets;
 mod refusals;
 mod renewing;
+mod running;
 mod wording;
 
 use std::{net::SocketAddr, path::PathBuf};
