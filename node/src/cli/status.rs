@@ -239,6 +239,8 @@ mod tests {
                 hours_to_no_governance: -0.5,
                 hours_to_no_disclosure: 383.5,
                 findings: 0,
+                shared: true,
+                key_void: false,
             },
             ready: false,
             notices: vec!["too few evaluators".to_owned()],

@@ -2,6 +2,10 @@
 
 use std::io::{self, Write};
 
+/// What is told while a command waits for the lock of a node's keys.
+pub(super) const KEYS_ARE_CHANGED: &str = "Another command is changing this node's keys, or waits for \
+    an answer before it does: this one goes on when that has ended (Ctrl-C to give up).";
+
 /// Prints a result to standard output, with a line end. A reader that has gone away (`| head`) is no
 /// error: whatever else the command does goes on.
 ///

@@ -432,6 +432,13 @@ pub struct RosterStatus {
     pub hours_to_no_disclosure: f64,
     /// What people should look into: how many findings `signpost roster show` explains.
     pub findings: usize,
+    /// Whether another node has been found to have all that this one was brought by its admins: the
+    /// same statements, since it was started and the last of these came.
+    #[serde(default)]
+    pub shared: bool,
+    /// Whether a connected peer says that this node's transport key was revoked or has expired.
+    #[serde(default)]
+    pub key_void: bool,
 }
 
 /// An organization that this node serves.

@@ -140,7 +140,7 @@ enum Outstanding {
     Hello { sent: Timestamp },
     Compare,
     Heads,
-    RosterCompare,
+    RosterCompare { digests: ContentHash },
     RosterBuckets { fetch: u64 },
     RosterStatements { fetch: u64, wanted: Vec<ContentHash> },
     Blob { hash: ContentHash, offset: u64 },
@@ -376,6 +376,8 @@ impl Core {
             }
             LocalRequest::SubmitStatements(statements) => {
                 let results = self.take_statements(turn, &statements, membership::From::Here);
+                let is_new = |result: &Result<_, _>| matches!(result, Ok(local::Submitted::New));
+                self.membership.inventory.is_shared &= !results.iter().any(is_new);
                 let results = results.into_iter().map(|r| r.map_err(|error| error.to_string()));
                 let failed = statements.iter().map(|_| Err(String::new())).collect();
                 turn.answer_durably(
@@ -427,7 +429,9 @@ impl Core {
             Outstanding::Hello { sent } => self.on_hello_answer(turn, peer, sent, result),
             Outstanding::Compare => self.on_versions(turn, peer, result),
             Outstanding::Heads => self.on_heads(turn, peer, result),
-            Outstanding::RosterCompare => self.on_roster_compared(turn, peer, result),
+            Outstanding::RosterCompare { digests } => {
+                self.on_roster_compared(turn, peer, &digests, result);
+            }
             Outstanding::RosterBuckets { fetch } => {
                 self.on_roster_hashes(turn, peer, fetch, result);
             }

@@ -47,6 +47,9 @@ pub(super) struct Inventory {
     hinted_at: Option<u64>,
     /// Two peers, no more, with which this node has had the same statements in this life.
     compared: Vec<PublicKey>,
+    /// Whether a peer has been found to have the same statements, in this life and since an admin last
+    /// brought a new one here.
+    pub(super) is_shared: bool,
 }
 
 impl Inventory {
@@ -77,6 +80,12 @@ impl Inventory {
         self.refused.iter().any(|refused| refused.contains(statement))
     }
 
+    /// Notes that a peer has the statements of these digests, if they are those of now.
+    fn shared(&mut self, digests: &ContentHash) {
+        let is_current = self.digests.as_ref().is_some_and(|(_, made, _)| made == digests);
+        self.is_shared |= is_current && !self.has_changed;
+    }
+
     /// Everything may be asked for again.
     pub(super) fn forget_refused(&mut self) {
         self.refused = Default::default();
@@ -99,8 +108,9 @@ impl Core {
 
     /// Asks a peer whether it has the same statements.
     pub(super) fn compare_roster(&mut self, turn: &mut Turn<'_>, peer: PublicKey) {
-        let request = RosterRequest::Compare(self.roster_digests(turn.now.uptime).1);
-        self.ask_roster(turn, peer, &request, Outstanding::RosterCompare);
+        let digests = self.roster_digests(turn.now.uptime).1;
+        let request = RosterRequest::Compare(digests);
+        self.ask_roster(turn, peer, &request, Outstanding::RosterCompare { digests });
     }
 
     /// Compares with a peer that seems to know more, unless that was done just now.
@@ -186,6 +196,7 @@ impl Core {
         let answer = match request {
             RosterRequest::Compare(theirs) => {
                 let (digests, ours) = self.roster_digests(turn.now.uptime);
+                self.membership.inventory.shared(&theirs);
                 if ours == theirs { RosterAnswer::Same } else { RosterAnswer::Digests(digests) }
             }
             RosterRequest::Buckets(buckets) => self.hashes_in(&buckets),
@@ -225,10 +236,14 @@ impl Core {
         &mut self,
         turn: &mut Turn<'_>,
         peer: PublicKey,
+        digests: &ContentHash,
         result: Result<Vec<u8>, RequestFailure>,
     ) {
         match self.roster_answer(turn, &peer, result) {
-            Some(RosterAnswer::Same) => self.has_compared(peer),
+            Some(RosterAnswer::Same) => {
+                self.membership.inventory.shared(digests);
+                self.has_compared(peer);
+            }
             Some(RosterAnswer::Digests(theirs)) => {
                 let (ours, _) = self.roster_digests(turn.now.uptime);
                 let buckets = ours.differing(&theirs).into_inner();
@@ -266,6 +281,24 @@ mod tests {
 
     fn hash(n: usize) -> ContentHash {
         ContentHash::of(&n.to_be_bytes())
+    }
+
+    #[test]
+    fn what_a_peer_has_is_known_of_the_digests_of_now_alone() {
+        let mut inventory = Inventory::default();
+        let digests = BucketDigests::of([hash(0)].iter());
+        let old = digests.hash();
+        inventory.shared(&old);
+        assert!(!inventory.is_shared, "these are not its own");
+        inventory.digests = Some((digests, old, 0));
+        inventory.changed();
+        inventory.shared(&old);
+        assert!(!inventory.is_shared, "a statement has come since");
+        inventory.has_changed = false;
+        inventory.shared(&hash(1));
+        assert!(!inventory.is_shared, "another's");
+        inventory.shared(&old);
+        assert!(inventory.is_shared);
     }
 
     #[test]

@@ -138,6 +138,9 @@ impl Core {
             hours_to_no_governance: hours_to(parameters.governance_age_max),
             hours_to_no_disclosure: hours_to(parameters.disclosure_age_max),
             findings: self.roster.findings().len(),
+            shared: self.membership.inventory.is_shared,
+            key_void: (self.peers.regards().1.iter())
+                .any(|regard| matches!(regard, Regard::KeyRevoked | Regard::KeyExpired)),
         }
     }
 

@@ -143,7 +143,7 @@ pub fn candidate(dir: &Path) -> Result<Option<Candidate>, SetupError> {
     let (keystore, path, _) = node_keystore(dir, &config)?;
     let transport = SecretKey::from_seed(&*secret(&keystore, &path, secret_names::TRANSPORT)?);
     if application.keys.keys.iter().all(|listed| listed.key != transport.public()) {
-        let what = "the application does not list the node's transport key";
+        let what = "the application does not list the node's transport key".to_owned();
         return Err(SetupError::Mismatch { dir: dir.to_owned(), what });
     }
     let (dir, invitation) = (dir.to_owned(), file.invitation);
@@ -186,6 +186,7 @@ pub fn admit(
     let speaks_for = roster.organizations_of_peer(&candidate.transport.public(), now);
     if roster.network() != candidate.invitation.network || !speaks_for.contains(&organization) {
         let what = "the roster does not list this organization as a member with this node's key";
+        let what = what.to_owned();
         return Err(SetupError::Mismatch { dir: dir.clone(), what });
     }
     write_whole(&dir.join(ROSTER_FILE), &statements.write())?;

@@ -4,27 +4,27 @@
 //! a name of its own, so that no kill leaves the roster with a key that nobody has.
 
 use std::{
-    fs::File,
-    io::Write as _,
+    fs::{File, TryLockError},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use rand_core::CryptoRng;
 use signpost_keys::{
-    SecretKey,
+    Roster, SecretKey,
     keystore::{Cost, Keystore, KeystoreError, Passphrase},
 };
-use signpost_protocol::{ContentHash, OrganizationId, PublicKey};
+use signpost_protocol::{ContentHash, NodeId, OrganizationId, PublicKey};
 use zeroize::Zeroizing;
 
 use super::{
     INCEPTION_FILE, KEYS_DIRECTORY, NEXT_ROOT_KEYSTORE, ROOT_KEYSTORE, ROOT_PASSPHRASE_FILE,
     ROSTER_FILE, SetupError,
-    opening::{node_keystore, secret},
+    opening::{evaluator_share, fit, folders, node_keystore, node_of_key, own_roster, secret},
     secret_names,
-    staging::{private_directory, write_keystore, write_passphrase},
+    staging::{private_directory, write_keystore, write_passphrase, write_whole},
 };
-use crate::{atomic_file::AtomicFile, config::Config};
+use crate::config::Config;
 
 /// A key that is changed without the stewards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -45,26 +45,120 @@ impl OwnKey {
     }
 }
 
-/// The keys of a node while they are changed, one command at a time: another waits until this is
-/// dropped. A running node goes on with what it found when it was started.
+/// The right to change a node's keys, roster file and organizations, which one command at a time has:
+/// another waits until this and its clones are dropped.
+///
+/// Whatever is read, judged and written anew is so under one lock, from the first look on: of two
+/// commands at once one would undo, or contradict, what the other did.
+#[derive(Clone, Debug)]
+pub struct KeysLock {
+    dir: PathBuf,
+    _directory: Arc<File>,
+}
+
+impl KeysLock {
+    /// Takes the lock of the node in `dir`. While another command has it, this waits, after it has
+    /// called `waits` once.
+    ///
+    /// # Errors
+    /// When there is no keystore, or the file system has no locks.
+    pub fn take(dir: &Path, waits: impl FnOnce()) -> Result<Self, SetupError> {
+        let path = dir.join(KEYS_DIRECTORY);
+        let locked = || {
+            let directory = File::open(&path)?;
+            match directory.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::Error(error)) => return Err(error),
+                Err(TryLockError::WouldBlock) => {
+                    waits();
+                    directory.lock()?;
+                }
+            }
+            Ok(directory)
+        };
+        let directory = Arc::new(locked().map_err(SetupError::io(&path))?);
+        Ok(Self { dir: dir.to_owned(), _directory: directory })
+    }
+
+    /// The node's directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+}
+
+/// The keys of a node while they are changed. A running node goes on with what it found when it was
+/// started.
 pub struct NodeKeys {
     keystore: Keystore,
     path: PathBuf,
     passphrase: Passphrase,
     cost: Cost,
-    _lock: File,
+    lock: KeysLock,
 }
 
 impl NodeKeys {
-    /// Opens the keystore of the node in `dir`. Takes as long as its cost says, on purpose.
+    /// Opens the keystore of the node whose lock this is. Takes as long as its cost says, on purpose.
     ///
     /// # Errors
     /// Names the file at fault.
-    pub fn open(dir: &Path) -> Result<Self, SetupError> {
-        let lock = lock_keys(dir)?;
-        let (keystore, path, passphrase) = node_keystore(dir, &Config::read(dir)?)?;
+    pub fn open(lock: KeysLock) -> Result<Self, SetupError> {
+        let (keystore, path, passphrase) = node_keystore(lock.dir(), &Config::read(lock.dir())?)?;
         let cost = Keystore::cost_of(&path).map_err(at(&path))?;
-        Ok(Self { keystore, path, passphrase, cost, _lock: lock })
+        Ok(Self { keystore, path, passphrase, cost, lock })
+    }
+
+    /// The node's directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.lock.dir()
+    }
+
+    /// The node, as the roster that it begins with lists the transport key in use.
+    ///
+    /// # Errors
+    /// When that roster cannot be read, or does not list the key.
+    pub fn node(&self) -> Result<NodeId, SetupError> {
+        let (_, roster) = own_roster(self.dir())?;
+        let transport = self.public(secret_names::TRANSPORT)?;
+        let mut members = roster.members();
+        let listed = members.find_map(|member| node_of_key(&member.nodes, &transport));
+        listed.map(|node| node.node).ok_or_else(|| SetupError::Mismatch {
+            dir: self.dir().to_owned(),
+            what: "the roster does not list the node's transport key".to_owned(),
+        })
+    }
+
+    /// Checks that the node would start with this roster: with the keys in use, and with the one that
+    /// is to follow in its place if `renewed` names one. Its folders are read anew.
+    ///
+    /// # Errors
+    /// As [`super::open`], when it would not.
+    pub fn check_starts(
+        &self,
+        roster: &Roster,
+        renewed: Option<(OwnKey, &OrganizationId)>,
+    ) -> Result<(), SetupError> {
+        let folders = folders(self.dir())?;
+        self.check_starts_with(&folders, roster, None)?;
+        renewed.map_or(Ok(()), |_| self.check_starts_with(&folders, roster, renewed))
+    }
+
+    pub(super) fn check_starts_with(
+        &self,
+        folders: &[PathBuf],
+        roster: &Roster,
+        renewed: Option<(OwnKey, &OrganizationId)>,
+    ) -> Result<(), SetupError> {
+        let renewed = renewed.map(|(which, organization)| which.name(organization));
+        let key = |name: String| match renewed.as_ref() == Some(&name) {
+            true => self.secret(&secret_names::next(&name)),
+            false => self.secret(&name),
+        };
+        let transport = key(secret_names::TRANSPORT.to_owned())?.public();
+        let pointer = |organization: &OrganizationId| key(secret_names::pointer(organization));
+        let share = evaluator_share(&self.keystore, &self.path)?;
+        fit((self.dir(), folders), roster, (&transport, pointer), share.as_ref()).map(|_| ())
     }
 
     /// The public half of the key that the node uses from its next start on.
@@ -121,14 +215,18 @@ impl NodeKeys {
     ) -> Result<(), SetupError> {
         let name = which.name(organization);
         let next = secret_names::next(&name);
-        let key = SecretKey::from_seed(&*secret(&self.keystore, &self.path, &next)?);
+        let key = self.secret(&next)?;
         self.put(&name, &key)?;
         self.keystore.remove(&next);
         self.write(rng)
     }
 
     fn public(&self, name: &str) -> Result<PublicKey, SetupError> {
-        Ok(SecretKey::from_seed(&*secret(&self.keystore, &self.path, name)?).public())
+        Ok(self.secret(name)?.public())
+    }
+
+    fn secret(&self, name: &str) -> Result<SecretKey, SetupError> {
+        Ok(SecretKey::from_seed(&*secret(&self.keystore, &self.path, name)?))
     }
 
     fn put(&mut self, name: &str, key: &SecretKey) -> Result<(), SetupError> {
@@ -141,21 +239,6 @@ impl NodeKeys {
     fn write(&self, rng: &mut impl CryptoRng) -> Result<(), SetupError> {
         self.keystore.write(&self.path, &self.passphrase, self.cost, rng).map_err(at(&self.path))
     }
-}
-
-/// Has the node's keystore for oneself until what is returned is dropped: it is read, changed and
-/// written whole, so that of two commands at once one would undo what the other did.
-///
-/// # Errors
-/// When there is no keystore, or the file system has no locks.
-pub(super) fn lock_keys(dir: &Path) -> Result<File, SetupError> {
-    let path = dir.join(KEYS_DIRECTORY);
-    let locked = || {
-        let directory = File::open(&path)?;
-        directory.lock()?;
-        Ok(directory)
-    };
-    locked().map_err(SetupError::io(&path))
 }
 
 fn at(path: &Path) -> impl FnOnce(KeystoreError) -> SetupError {
@@ -199,13 +282,7 @@ pub fn new_root(
 /// # Errors
 /// When it cannot be written.
 pub fn keep_roster(dir: &Path, file: &[u8]) -> Result<(), SetupError> {
-    let path = dir.join(ROSTER_FILE);
-    let written = || {
-        let mut to = AtomicFile::create(&path)?;
-        to.write_all(file)?;
-        to.commit()
-    };
-    written().map_err(SetupError::io(&path))
+    write_whole(&dir.join(ROSTER_FILE), file)
 }
 
 /// The organization that a folder is of.

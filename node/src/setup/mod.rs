@@ -60,9 +60,9 @@ pub use admin_keys::{AdminKey, admin_key};
 pub use founding::{Founded, Plan, PlannedNode, PlannedOrganization, found};
 pub use founding::{KEY_LEAD, KEY_LIFE};
 pub(crate) use further::ApplicationFile;
-pub use further::{apply_further, take_on, waits};
+pub use further::{apply_further, take_on, waiting_folder, waits};
 pub use joining::{Candidate, admit, apply, candidate, renew};
-pub use key_change::{NodeKeys, OwnKey, keep_roster, new_root, organization_of};
+pub use key_change::{KeysLock, NodeKeys, OwnKey, keep_roster, new_root, organization_of};
 pub use opening::{holds_share, open, organizations};
 pub use preparing::{NodeRequest, Prepared, RequestError, prepare, prepared, take_up};
 
@@ -245,7 +245,7 @@ pub enum SetupError {
         /// The directory.
         dir: PathBuf,
         /// What does not fit.
-        what: &'static str,
+        what: String,
     },
 }
 

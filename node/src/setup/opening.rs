@@ -26,64 +26,20 @@ use crate::{config::Config, runtime::wall_clock};
 /// # Errors
 /// Names the file at fault; see [`SetupError::hint`].
 pub fn open(dir: &Path) -> Result<Identity, SetupError> {
-    let roster_bytes = match file(dir, dir.join(ROSTER_FILE), ROSTER_FILE) {
-        Err(SetupError::NoNode { .. }) if dir.join(JOINING_FILE).exists() => {
-            return Err(SetupError::NoMember { dir: dir.to_owned() });
-        }
-        Err(SetupError::NoNode { .. }) if dir.join(PREPARED_FILE).exists() => {
-            return Err(SetupError::NotListed { dir: dir.to_owned() });
-        }
-        read => read?,
-    };
+    let (statements, roster) = own_roster(dir)?;
     let folders = folders(dir)?;
     let config = Config::read(dir)?;
-    let statements = Statements::read_own(&roster_bytes)
-        .map_err(|source| SetupError::Roster { path: dir.join(ROSTER_FILE), source })?;
-    // By a clock that has fallen behind, a key could seem not to be listed yet.
-    let roster = statements.roster(wall_clock().max(statements.latest()));
-
     let (keystore, path, _) = node_keystore(dir, &config)?;
     let secret = |name: &str| secret(&keystore, &path, name);
     let transport = SecretKey::from_seed(&*secret(secret_names::TRANSPORT)?);
     let storage = secret(secret_names::STORAGE)?;
     let evaluator_share = evaluator_share(&keystore, &path)?;
 
-    let mismatch = |what| SetupError::Mismatch { dir: dir.to_owned(), what };
-    let mut served: Vec<ServedIdentity> = Vec::with_capacity(folders.len());
-    let mut node = None;
-    for folder in &folders {
-        let (organization, api_token) = read_folder(dir, folder)?;
-        let member = roster
-            .member(&organization)
-            .ok_or_else(|| mismatch("the roster does not list this organization"))?;
-        let listed = node_of_key(&member.nodes, &transport.public())
-            .ok_or_else(|| mismatch("the roster does not list the node's transport key"))?;
-        if *node.get_or_insert(listed.node) != listed.node {
-            return Err(mismatch("the roster lists the transport key at several nodes"));
-        }
-        let pointer = SecretKey::from_seed(&*secret(&secret_names::pointer(&organization))?);
-        if roster.node_of_key(&pointer.key_id(), &organization) != Some(listed.node) {
-            return Err(mismatch("the roster does not list the node's pointer key"));
-        }
-        if served.iter().any(|other| other.organization == organization) {
-            return Err(mismatch("two of its folders are of the same organization"));
-        }
-        if served.iter().any(|other| other.api_token == api_token) {
-            return Err(mismatch("two of its organizations have the same API token"));
-        }
-        let (ods, name) = (member.ods.clone(), member.name.clone());
-        served.push(ServedIdentity { organization, ods, name, pointer, api_token });
-    }
-    if let Some(share) = &evaluator_share {
-        let evaluating = served
-            .iter()
-            .position(|served| is_listed(&roster, &served.organization, share))
-            .ok_or_else(|| {
-                mismatch("the evaluator's share is not the one that the roster lists")
-            })?;
-        served[..=evaluating].rotate_right(1);
-    }
-    let node = node.ok_or_else(|| mismatch("it serves no organization"))?;
+    let pointer = |organization: &OrganizationId| {
+        Ok(SecretKey::from_seed(&*secret(&secret_names::pointer(organization))?))
+    };
+    let keys = (&transport.public(), pointer);
+    let (node, served) = fit((dir, &folders), &roster, keys, evaluator_share.as_ref())?;
     let dir = dir.to_owned();
     Ok(Identity {
         statements,
@@ -113,6 +69,75 @@ pub fn holds_share(
     Ok(share.is_some_and(|share| is_listed(roster, organization, &share)))
 }
 
+/// The roster that the node in `dir` begins with, and what follows from it.
+///
+/// # Errors
+/// When there is none, or it does not hold.
+pub(super) fn own_roster(dir: &Path) -> Result<(Statements, Roster), SetupError> {
+    let path = dir.join(ROSTER_FILE);
+    let bytes = match file(dir, path.clone(), ROSTER_FILE) {
+        Err(SetupError::NoNode { .. }) if dir.join(JOINING_FILE).exists() => {
+            return Err(SetupError::NoMember { dir: dir.to_owned() });
+        }
+        Err(SetupError::NoNode { .. }) if dir.join(PREPARED_FILE).exists() => {
+            return Err(SetupError::NotListed { dir: dir.to_owned() });
+        }
+        read => read?,
+    };
+    let statements =
+        Statements::read_own(&bytes).map_err(|source| SetupError::Roster { path, source })?;
+    // By a clock that has fallen behind, a key could seem not to be listed yet.
+    let roster = statements.roster(wall_clock().max(statements.latest()));
+    Ok((statements, roster))
+}
+
+/// Checks that a node's folders, its keys and a roster belong together; whether the roster is the one
+/// that it has, or the one that it is to have. Returns what it would be, and serve.
+pub(super) fn fit(
+    (dir, folders): (&Path, &[PathBuf]),
+    roster: &Roster,
+    (transport, pointer): (&PublicKey, impl Fn(&OrganizationId) -> Result<SecretKey, SetupError>),
+    evaluator_share: Option<&KeyShare>,
+) -> Result<(signpost_protocol::NodeId, Vec<ServedIdentity>), SetupError> {
+    let mismatch = |what: &str| SetupError::Mismatch { dir: dir.to_owned(), what: what.to_owned() };
+    let mut served: Vec<ServedIdentity> = Vec::with_capacity(folders.len());
+    let mut node = None;
+    for folder in folders {
+        let name = folder.file_name().unwrap_or_default().display();
+        let unlisted = |what| mismatch(&format!("the roster does not list {what} (of {name})"));
+        let (organization, api_token) = read_folder(dir, folder)?;
+        let member = roster.member(&organization).ok_or_else(|| unlisted("this organization"))?;
+        let listed = node_of_key(&member.nodes, transport)
+            .ok_or_else(|| unlisted("the node's transport key"))?;
+        if *node.get_or_insert(listed.node) != listed.node {
+            return Err(mismatch("the roster lists the transport key at several nodes"));
+        }
+        let pointer = pointer(&organization)?;
+        if roster.node_of_key(&pointer.key_id(), &organization) != Some(listed.node) {
+            return Err(unlisted("the node's pointer key"));
+        }
+        if served.iter().any(|other| other.organization == organization) {
+            return Err(mismatch("two of its folders are of the same organization"));
+        }
+        if served.iter().any(|other| other.api_token == api_token) {
+            return Err(mismatch("two of its organizations have the same API token"));
+        }
+        let (ods, name) = (member.ods.clone(), member.name.clone());
+        served.push(ServedIdentity { organization, ods, name, pointer, api_token });
+    }
+    if let Some(share) = evaluator_share {
+        let evaluating = served
+            .iter()
+            .position(|served| is_listed(roster, &served.organization, share))
+            .ok_or_else(|| {
+                mismatch("the evaluator's share is not the one that the roster lists")
+            })?;
+        served[..=evaluating].rotate_right(1);
+    }
+    let node = node.ok_or_else(|| mismatch("it serves no organization"))?;
+    Ok((node, served))
+}
+
 /// The node's keystore, where it is, and what opens it.
 pub(super) fn node_keystore(
     dir: &Path,
@@ -140,7 +165,7 @@ pub fn organizations(dir: &Path) -> Result<Vec<OdsCode>, SetupError> {
 }
 
 /// The organizations' folders, by name: those whose name is an ODS code.
-fn folders(dir: &Path) -> Result<Vec<PathBuf>, SetupError> {
+pub(super) fn folders(dir: &Path) -> Result<Vec<PathBuf>, SetupError> {
     let none = || SetupError::NoNode { dir: dir.to_owned(), missing: ORGANIZATIONS_DIRECTORY };
     let parent = dir.join(ORGANIZATIONS_DIRECTORY);
     let entries = match fs::read_dir(&parent) {
@@ -162,7 +187,7 @@ fn folders(dir: &Path) -> Result<Vec<PathBuf>, SetupError> {
         0 => Err(none()),
         1..=SERVED_MAX => Ok(folders),
         _ => {
-            let what = "it has folders of more organizations than a node can serve";
+            let what = "it has folders of more organizations than a node can serve".to_owned();
             Err(SetupError::Mismatch { dir: dir.to_owned(), what })
         }
     }
@@ -198,7 +223,11 @@ pub(super) fn file(
     }
 }
 
-fn node_of_key<'a>(nodes: &'a [MemberNode], transport: &PublicKey) -> Option<&'a MemberNode> {
+/// The node at which one of an organization's lists this transport key, whether or not it counts now.
+pub(super) fn node_of_key<'a>(
+    nodes: &'a [MemberNode],
+    transport: &PublicKey,
+) -> Option<&'a MemberNode> {
     nodes.iter().find(|node| node.transport.iter().any(|listed| listed.key == *transport))
 }
 
@@ -222,7 +251,10 @@ pub(super) fn secret(
 }
 
 /// A 2-byte big-endian index and a 32-byte scalar.
-fn evaluator_share(keystore: &Keystore, path: &Path) -> Result<Option<KeyShare>, SetupError> {
+pub(super) fn evaluator_share(
+    keystore: &Keystore,
+    path: &Path,
+) -> Result<Option<KeyShare>, SetupError> {
     let name = secret_names::EVALUATOR_SHARE;
     let Some(bytes) = keystore.get(name) else {
         return Ok(None);

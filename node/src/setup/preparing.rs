@@ -221,7 +221,7 @@ pub fn prepared(dir: &Path) -> Result<Option<Prepared>, SetupError> {
     {
         let own = SecretKey::from_seed(&*secret(&keystore, &path, name)?).public();
         if own != listed.key {
-            let what = "the request is for other keys than the node has";
+            let what = "the request is for other keys than the node has".to_owned();
             return Err(SetupError::Mismatch { dir: dir.to_owned(), what });
         }
     }
@@ -240,7 +240,7 @@ pub fn take_up(
 ) -> Result<(), SetupError> {
     let Prepared { dir, request } = prepared;
     if statements.network() != request.network {
-        let what = "the roster is of another network than the node was prepared for";
+        let what = "the roster is of another network than the node was prepared for".to_owned();
         return Err(SetupError::Mismatch { dir: dir.clone(), what });
     }
     let listed = statements.roster(now).keys_of(&request.organization);

@@ -190,6 +190,40 @@ fn nobody_else_can_enter_the_directory_or_read_its_secrets() {
     );
 }
 
+#[test]
+fn a_roster_that_takes_the_place_of_another_may_be_read_as_that() {
+    let (_parent, plan, _) = network(1);
+    let dir = &plan.nodes[0].dir;
+    let file = fs::read(dir.join(ROSTER_FILE)).unwrap();
+    let mode = || fs::metadata(dir.join(ROSTER_FILE)).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(), 0o644);
+    keep_roster(dir, &file).unwrap();
+    assert_eq!(mode(), 0o644);
+    assert_eq!(fs::read_dir(dir).unwrap().count(), PLACES_COUNT, "something was left behind");
+    open(dir).unwrap();
+}
+
+#[test]
+fn one_command_at_a_time_changes_keys_and_another_is_told_that_it_waits() {
+    let (_parent, plan, _) = network(1);
+    let dir = &plan.nodes[0].dir;
+    let first = KeysLock::take(dir, || panic!("nobody has it")).unwrap();
+    let clone = first.clone();
+    drop(first);
+    let (told, is_told) = std::sync::mpsc::sync_channel(1);
+    let (dir, is_done) =
+        (dir.clone(), std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false)));
+    let done = is_done.clone();
+    let other = std::thread::spawn(move || {
+        let _lock = KeysLock::take(&dir, || told.send(()).unwrap()).unwrap();
+        done.load(std::sync::atomic::Ordering::SeqCst)
+    });
+    is_told.recv().unwrap();
+    is_done.store(true, std::sync::atomic::Ordering::SeqCst);
+    drop(clone);
+    assert!(other.join().unwrap(), "it went on before it was its turn");
+}
+
 /// keys, passphrase, signpost.toml, organizations, roster.cbor.
 const PLACES_COUNT: usize = 5;
 

@@ -40,6 +40,8 @@ pub(super) fn report(ready: bool) -> StatusReport {
             hours_to_no_governance: 336.0,
             hours_to_no_disclosure: 720.0,
             findings: 0,
+            shared: true,
+            key_void: false,
         },
         ready,
         notices: vec!["a notice".into()],

@@ -16,10 +16,10 @@ use crate::{
         behalf::Behalf,
         client::Client,
         confirm::confirm,
-        text::{print, tell},
+        text::{KEYS_ARE_CHANGED, print, tell},
     },
     runtime::wall_clock,
-    setup::{self, PlannedOrganization},
+    setup::{self, KeysLock, PlannedOrganization},
 };
 
 /// Applies for it, or takes it on once it is admitted.
@@ -47,13 +47,14 @@ pub(super) fn command(
         );
         confirm(&question, None, "nothing was made")?;
     }
+    let lock = lock(dir)?;
     let mut seed = Zeroizing::new([0; 32]);
     getrandom::fill(&mut *seed).context("the operating system gives no randomness")?;
     let mut rng = ChaCha20Rng::from_seed(*seed);
     let organization = PlannedOrganization::new(ods.clone(), name);
     let network = invitation.map(|invitation| invitation.network);
     let cost = Cost::standard();
-    let file = setup::apply_further(dir, &organization, network, cost, wall_clock(), &mut rng)?;
+    let file = setup::apply_further(&lock, &organization, network, cost, wall_clock(), &mut rng)?;
     let text = format!(
         "\
 {ods} applies with {file}. The node goes on as before.
@@ -73,11 +74,12 @@ Next:
 
 fn take_on(dir: &Path, ods: &OdsCode, json: bool) -> anyhow::Result<ExitCode> {
     let client = Client::open(dir, &Behalf::default().or_first(dir))?;
+    let lock = lock(dir)?;
     let file = client.get_bytes("/signpost/v1/roster", limits::ROSTER_FILE_BYTES_MAX)?;
     let now = wall_clock();
     let statements =
         Statements::read(&file, None, now).context("the running node's roster cannot be used")?;
-    setup::take_on(dir, ods, &statements, now)?;
+    setup::take_on(&lock, ods, &statements, now)?;
     // Reading it back proves that the node will start.
     setup::open(dir)?;
     let text = format!(
@@ -88,4 +90,9 @@ fn take_on(dir: &Path, ods: &OdsCode, json: bool) -> anyhow::Result<ExitCode> {
     let report = json!({ "ods": ods.as_str(), "joined": true, "dir": dir });
     print(&if json { report.to_string() } else { text })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Has the node's keys and folders for this command alone.
+fn lock(dir: &Path) -> anyhow::Result<KeysLock> {
+    Ok(KeysLock::take(dir, || tell(KEYS_ARE_CHANGED))?)
 }

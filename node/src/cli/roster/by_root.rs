@@ -20,14 +20,15 @@ use super::{
     fail,
     source::{Outcome, Source},
     view::View,
+    words::name,
 };
 use crate::{
     cli::{
         behalf::Behalf,
         confirm::confirm,
-        text::{print, tell},
+        text::{KEYS_ARE_CHANGED, print, tell},
     },
-    setup::{AdminKey, admin_key, organization_of},
+    setup::{self, AdminKey, KeysLock, admin_key, organization_of},
 };
 
 /// Options of the commands that sign with the root key.
@@ -49,11 +50,13 @@ pub(super) struct Options {
     yes: bool,
 }
 
-/// An organization that is about to sign its keys anew.
+/// An organization that is about to sign its keys anew. No other command at this node does so until
+/// this is dropped.
 pub(super) struct Own<'a> {
     options: &'a Options,
     folder: PathBuf,
-    source: Source,
+    pub(super) source: Source,
+    pub(super) lock: KeysLock,
     pub(super) view: View,
     pub(super) organization: OrganizationId,
 }
@@ -68,11 +71,32 @@ pub(super) struct Signed {
 
 impl<'a> Own<'a> {
     pub(super) fn open(dir: &Path, options: &'a Options) -> anyhow::Result<Self> {
-        let folder = options.behalf.folder(dir)?;
+        Self::of(dir, options, |behalf| Ok(behalf.folder(dir)?))
+    }
+
+    /// As [`Self::open`], but also of an organization that waits to be served.
+    pub(super) fn open_waiting(dir: &Path, options: &'a Options) -> anyhow::Result<Self> {
+        Self::of(dir, options, |behalf| match &behalf.organization {
+            Some(ods) if setup::waits(dir, ods) => Ok(setup::waiting_folder(dir, ods)),
+            _ => Ok(behalf.folder(dir)?),
+        })
+    }
+
+    fn of(
+        dir: &Path,
+        options: &'a Options,
+        folder: impl Fn(&Behalf) -> anyhow::Result<PathBuf>,
+    ) -> anyhow::Result<Self> {
+        // Once to name what is wrong at once, and once more because it may move until it is our turn.
+        folder(&options.behalf)?;
+        let lock = KeysLock::take(dir, || tell(KEYS_ARE_CHANGED))?;
+        let folder = folder(&options.behalf)?;
         let organization = organization_of(&folder)?;
-        let source = Source::new(dir, &options.behalf, None)?;
+        // The roster is the same whosever token asks for it, and who waits has none that counts.
+        let source = Source::new(dir, &Behalf::default(), None)?;
+        // The view comes after the lock: what another command at this node signed is in it.
         let view = source.view()?;
-        Ok(Self { options, folder, source, view, organization })
+        Ok(Self { options, folder, source, lock, view, organization })
     }
 
     /// The id of the node that this is typed at, hexadecimal.
@@ -93,8 +117,8 @@ impl<'a> Own<'a> {
     /// Shows what `set` means, asks with `question`, and hands it on.
     ///
     /// # Errors
-    /// When the root key cannot be had or does not count, the person does not agree, or the node
-    /// refuses.
+    /// When the root key cannot be had or does not count, the person does not agree, the keys are not
+    /// those any more that `set` begins with, or the node refuses.
     pub(super) fn hand_on(
         &self,
         set: OrganizationKeys,
@@ -105,16 +129,20 @@ impl<'a> Own<'a> {
         let Options { root, passphrase_file, yes, .. } = self.options;
         let passphrase_file = passphrase_file.as_deref();
         let root = admin_key(Some(&self.folder), AdminKey::Root, root.as_deref(), passphrase_file)?;
-        let statement = sign(set, &root, &self.view.roster.network());
-        let new = vec![statement.bytes().to_vec()];
-        // What nodes would refuse, such as what another root key signed, is not handed on.
-        let after = self.view.with(&new)?;
         if !yes {
             let code = self.view.member(&self.organization).map(|member| member.ods.to_string());
             confirm(question, code.as_deref(), "nothing was handed on")?;
         }
+        // Somebody may have thought about the question for minutes, and the same organization may sign
+        // at other machines: two sets of one version would contradict each other.
+        let view = self.source.view()?;
+        self.refuse_changed(&view)?;
+        let statement = sign(set, &root, &view.roster.network());
+        let new = vec![statement.bytes().to_vec()];
+        // What nodes would refuse, such as what another root key signed, is not handed on.
+        let after = view.with(&new)?;
         let statement = statement_hash(&new[0]);
-        let outcomes = self.source.submit(self.view.statements.founding(), new)?;
+        let outcomes = self.source.submit(view.statements.founding(), new)?;
         let refused = |outcome: &&Outcome| outcome.outcome == "refused";
         if let Some(outcome) = outcomes.iter().find(refused) {
             let reason = outcome.reason.as_deref().unwrap_or("without a reason");
@@ -124,6 +152,29 @@ impl<'a> Own<'a> {
             ));
         }
         Ok(Signed { statement, after })
+    }
+
+    /// Refuses to sign when other keys count than those that were shown.
+    fn refuse_changed(&self, view: &View) -> anyhow::Result<()> {
+        let counts = |view: &View| {
+            let member = view.member(&self.organization);
+            (
+                view.last_keys(&self.organization).map(|set| set.hash()),
+                member.map(|member| member.lineage),
+                // Fewer than the set has, where two contradict each other.
+                view.roster.keys_of(&self.organization),
+            )
+        };
+        if counts(&self.view) == counts(view) {
+            return Ok(());
+        }
+        Err(fail(
+            format!(
+                "the keys of {} were changed meanwhile, at another machine: nothing was signed",
+                name(view, &self.organization)
+            ),
+            "type it again: it begins with the keys as they are now",
+        ))
     }
 }
 

@@ -17,6 +17,7 @@ mod draft;
 mod exchange;
 mod govern;
 mod handed;
+mod heard;
 mod keys_words;
 pub(super) mod leave;
 mod log;

@@ -11,7 +11,7 @@ use clap::Subcommand;
 use getrandom::SysRng;
 use rand_core::UnwrapErr;
 use serde_json::json;
-use signpost_keys::keystore::Cost;
+use signpost_keys::{keystore::Cost, roster::PeerStanding};
 use signpost_protocol::{
     Timestamp,
     roster::{KeyRecord, OrganizationKeys, Revocation},
@@ -20,18 +20,21 @@ use signpost_protocol::{
 use super::{
     by_root::{Options, Own, Signed, last_set, next_set, with_keys},
     fail,
+    heard::{BY_FILE, Heard, unheard},
     keys_words::{self, Reason},
     own_nodes,
-    renewal::Renewal,
+    renewal::{Begin, Renewal, with_keys_in_use},
     source::Source,
+    view::View,
     words::{name, time},
 };
 use crate::{
     cli::{
+        PARTLY,
         behalf::Behalf,
         text::{print, tell},
     },
-    setup::{OwnKey, new_root, organization_of},
+    setup::{NodeKeys, OwnKey, new_root, organization_of},
 };
 
 /// What is asked before a set of keys is signed.
@@ -68,7 +71,8 @@ enum Command {
     /// Draws a new key for the node, and lists it; a restart of the node takes it into use.
     ///
     /// A transport key is used once all organizations that the node serves list it: each types this with
-    /// its own root key. What was cut short is gone on with when this is typed again.
+    /// its own root key, and when one other member's node has heard of it, for which this waits. What was
+    /// cut short is gone on with when this is typed again.
     Renew {
         /// Which key.
         #[arg(value_enum)]
@@ -76,6 +80,13 @@ enum Command {
         /// Revokes the old one at once, for this reason, instead of letting it count for 14 days.
         #[arg(long, value_enum, value_name = "REASON")]
         revoke: Option<Reason>,
+        /// Does not wait until another member's node is known to have heard of a new transport key: one
+        /// has imported this node's roster by file.
+        #[arg(long)]
+        imported: bool,
+        /// Draws another key although one was renewed within the last hour.
+        #[arg(long)]
+        again: bool,
         #[command(flatten)]
         options: Options,
     },
@@ -116,7 +127,8 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
     },
-    /// Signs the present set of keys with a root key that has taken the place of the old one.
+    /// Signs the present set of keys anew: with a root key that has taken the place of the old one, or
+    /// with the keys that the node has in use, should the set not list them.
     Republish {
         #[command(flatten)]
         options: Options,
@@ -127,18 +139,17 @@ enum Command {
 pub(in crate::cli) fn command(dir: &Path, args: &Args, json: bool) -> anyhow::Result<ExitCode> {
     match &args.command {
         Command::List { behalf } => list(dir, behalf, json),
-        Command::Renew { which, revoke, options } => renew(dir, *which, *revoke, options, json),
+        Command::Renew { which, revoke, imported, again, options } => {
+            let begin = Begin { dry_run: options.dry_run, again: *again };
+            renew(dir, *which, *revoke, (begin, *imported), options, json)
+        }
         Command::Revoke { key, reason, since, options } => {
             revoke(dir, key, *reason, *since, options, json)
         }
         Command::AddNode { file, options } => own_nodes::add(dir, file, options, json),
         Command::RemoveNode { node, options } => own_nodes::remove(dir, node, options, json),
         Command::NewRoot { out } => draw_root(out, json),
-        Command::Republish { options } => {
-            let own = Own::open(dir, options)?;
-            let set = next_set(&own.view, &own.organization)?;
-            publish(&own, options, set, "its keys are listed by the new root key", json)
-        }
+        Command::Republish { options } => republish(dir, options, json),
     }
 }
 
@@ -196,6 +207,7 @@ fn renew(
     dir: &Path,
     which: OwnKey,
     revoke: Option<Reason>,
+    (begin, imported): (Begin, bool),
     options: &Options,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
@@ -203,7 +215,7 @@ fn renew(
     let own = Own::open(dir, options)?;
     let (view, organization) = (&own.view, &own.organization);
     let who = name(view, organization);
-    let mut renewal = Renewal::begin(dir, which, organization, view, options.dry_run, rng)?;
+    let mut renewal = Renewal::begin(own.lock.clone(), which, organization, view, begin, rng)?;
     let set = renewal.set(view, next_set(view, organization)?, revoke)?;
     let mut shown = renewal.origin().to_owned();
     match &set {
@@ -224,18 +236,17 @@ fn renew(
         }
     };
     let after = signed.as_ref().map_or(view, |signed| &signed.after);
-    let taken = renewal.finish(dir, after, rng)?;
-    let next = match taken {
-        true => "All is listed: start the node again to take the new key into use.\n".to_owned(),
-        false => renewal.left(after, revoke),
-    };
+    let (heard, next) = take_into_use(&own, &mut renewal, after, (revoke, imported))?;
     let missing = renewal.missing(after).into_iter().map(|(ods, _)| ods.as_str());
+    let missing: Vec<_> = missing.collect();
+    let is_unheard = heard.is_none() && missing.is_empty();
     let report = json!({
         "what": shown,
         "signed": signed.is_some(),
         "statement": signed.as_ref().map(|signed| signed.statement.to_string()),
-        "taken": taken,
-        "missing": missing.collect::<Vec<_>>(),
+        "taken": heard.is_some(),
+        "unheard": is_unheard,
+        "missing": missing,
         "next": next,
     });
     let done = match signed {
@@ -243,7 +254,47 @@ fn renew(
         None => String::new(),
     };
     print(&if json { report.to_string() } else { done + &next })?;
-    Ok(ExitCode::SUCCESS)
+    Ok(if is_unheard { ExitCode::from(PARTLY) } else { ExitCode::SUCCESS })
+}
+
+/// Puts the new key in the place of the old one, once it may be used. What is known of others then, or
+/// nothing when the node goes on with the old key; and what is to be done next.
+fn take_into_use(
+    own: &Own<'_>,
+    renewal: &mut Renewal,
+    view: &View,
+    (revoke, imported): (Option<Reason>, bool),
+) -> anyhow::Result<(Option<Heard>, String)> {
+    if !renewal.is_complete(view)? {
+        return Ok((None, renewal.left(view, revoke)));
+    }
+    let is_cut_off = renewal.is_cut_off(view);
+    let heard = match renewal.must_be_heard_of(view)? && !imported {
+        true => Heard::wait(|| own.source.status(), is_cut_off, std::thread::sleep),
+        false => Some(Heard::Unasked),
+    };
+    let Some(heard) = heard else { return Ok((None, unheard(is_cut_off))) };
+    renewal.finish(view, &mut UnwrapErr(SysRng))?;
+    Ok((Some(heard), heard.next()))
+}
+
+fn republish(dir: &Path, options: &Options, json: bool) -> anyhow::Result<ExitCode> {
+    let own = Own::open_waiting(dir, options)?;
+    let keys = NodeKeys::open(own.lock.clone())?;
+    let transport = keys.in_use(OwnKey::Transport, &own.organization)?;
+    let pointer = keys.in_use(OwnKey::Pointer, &own.organization)?;
+    let in_use = [(OwnKey::Transport, transport), (OwnKey::Pointer, pointer)];
+    let set = next_set(&own.view, &own.organization)?;
+    let set = with_keys_in_use(&own.view, set, &keys.node()?, in_use)?;
+    let mut done = "its keys are listed anew.".to_owned();
+    let standing = own.view.roster.standing_of_peer(&transport, own.view.now);
+    if standing != PeerStanding::Member {
+        done += &format!(
+            "\nThe others may have let this node in no more, and then take nothing from it. If they still \
+             do not in a minute (`signpost status`), bring the set to one of them by file:\n{BY_FILE}"
+        );
+    }
+    publish(&own, options, set, &done, json)
 }
 
 fn revoke(
@@ -276,7 +327,7 @@ fn revoke(
     }
     key.revoked = Some(Revocation { since, reason: reason.said() });
     let set = with_keys(set, keys)?;
-    publish(&own, options, set, "the key counts for nothing any more", json)
+    publish(&own, options, set, "the key counts for nothing any more.", json)
 }
 
 /// The set, and what it changes, in plain words.
@@ -309,7 +360,8 @@ fn publish(
     let statement = statement.to_string();
     let report = json!({ "what": shown, "signed": true, "statement": statement, "next": done });
     let who = name(&own.view, &own.organization);
-    let text = format!("Signed for {who}, and handed on to the members: {done}.\n");
+    let done = done.trim_end();
+    let text = format!("Signed for {who}, and handed on to the members: {done}\n");
     print(&if json { report.to_string() } else { text })?;
     Ok(ExitCode::SUCCESS)
 }

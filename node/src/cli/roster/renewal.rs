@@ -1,13 +1,12 @@
 //! Renewing a key that a node holds, in steps after each of which a kill does no harm: the new key is
 //! drawn into the node's keystore, each organization that uses it lists it in a set of its own, and
-//! when all do it takes the place of the old one. Whoever begins again goes on where it was.
-
-use std::path::Path;
+//! when all do, and another node has heard of it, it takes the place of the old one. Whoever begins
+//! again goes on where it was.
 
 use rand_core::CryptoRng;
-use signpost_keys::SecretKey;
+use signpost_keys::{SecretKey, roster::PeerStanding};
 use signpost_protocol::{
-    OdsCode, OrganizationId, PublicKey,
+    NodeId, OdsCode, OrganizationId, PublicKey, Timestamp,
     roster::{KeyRecord, OrganizationKeys, Revocation, Standing},
     statement::KeyUse,
 };
@@ -15,17 +14,21 @@ use signpost_protocol::{
 use super::{
     by_root::with_keys,
     fail,
-    keys_words::Reason,
+    keys_words::{self, Reason},
     view::View,
     words::{name, names, time},
 };
 use crate::setup::{
-    self, KEY_LEAD, KEY_LIFE, NodeKeys, OwnKey, keep_roster, organization_dir, organization_of,
+    self, KEY_LEAD, KEY_LIFE, KeysLock, NodeKeys, OwnKey, keep_roster, organization_dir,
+    organization_of,
 };
 
 /// How long a key that was renewed goes on to count, in milliseconds: two weeks (DESIGN §5), in which
 /// whoever is away learns of the new one.
 const OVERLAP: u64 = 14 * 24 * 3_600_000;
+/// How long ago a key may have been listed, in milliseconds, for the same command to be a repetition
+/// rather than another renewal: an hour.
+const REPEATED: u64 = 3_600_000;
 /// Organizations that are listed one by one: more are hundreds, and all get the same command.
 const LISTED_MAX: usize = 20;
 
@@ -42,6 +45,15 @@ pub(super) struct Renewal {
     keys: NodeKeys,
 }
 
+/// How a renewal begins.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Begin {
+    /// Whether nothing is to be written.
+    pub(super) dry_run: bool,
+    /// Whether another key is wanted although one was just renewed.
+    pub(super) again: bool,
+}
+
 /// When the new key was drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Drawn {
@@ -56,29 +68,26 @@ impl Renewal {
     /// Finds the new key in the node's keystore, or draws it: from then on it is on disk, but in a
     /// rehearsal.
     pub(super) fn begin(
-        dir: &Path,
+        lock: KeysLock,
         which: OwnKey,
         organization: &OrganizationId,
         view: &View,
-        dry_run: bool,
+        begin: Begin,
         rng: &mut impl CryptoRng,
     ) -> anyhow::Result<Self> {
-        let mut keys = NodeKeys::open(dir)?;
-        let mut served = Vec::new();
-        for ods in setup::organizations(dir)? {
-            let organization = organization_of(&organization_dir(dir, &ods))?;
-            served.push((ods, organization));
-        }
+        let mut keys = NodeKeys::open(lock)?;
+        let served = served(&keys)?;
         let transport = keys.in_use(OwnKey::Transport, organization)?;
         for (ods, other) in &served {
-            check_is_there(view, which, (ods, other), &transport)?;
+            let pointer = keys.in_use(OwnKey::Pointer, other)?;
+            check_is_there(view, which, (ods, other), &transport, &pointer)?;
         }
         let used = keys.in_use(which, organization)?;
-        let listing = match which {
-            OwnKey::Transport => served,
-            OwnKey::Pointer => served.into_iter().filter(|(_, one)| one == organization).collect(),
-        };
+        let listing = listing(which, organization, served);
         let staged = keys.staged(which, organization)?;
+        if staged.is_none() && !begin.again {
+            listing.iter().try_for_each(|(_, one)| refuse_repeated(view, which, one, &used))?;
+        }
         let is_void = |key: &PublicKey| {
             let mut listed = listing.iter().filter_map(|(_, one)| record(view, which, one, key));
             listed.any(|record| !counts(view, &record))
@@ -90,7 +99,7 @@ impl Renewal {
         };
         let next = match next {
             Some(key) => key,
-            None if dry_run => SecretKey::generate(rng).public(),
+            None if begin.dry_run => SecretKey::generate(rng).public(),
             None => keys.stage(which, organization, rng)?,
         };
         Ok(Self { which, organization: *organization, listing, used, next, drawn, keys })
@@ -115,7 +124,8 @@ impl Renewal {
         let old = old.ok_or_else(|| {
             fail(
                 "the roster does not list the key that this node has in use",
-                "wait until the node has caught up, or publish its keys again: signpost keys republish",
+                "wait until the node has caught up, or list the keys in use again: signpost keys \
+                 republish",
             )
         })?;
         let is_revoked = is_revoked(view, old);
@@ -129,13 +139,8 @@ impl Renewal {
             None => old.not_after = old.not_after.min(now.plus(OVERLAP)),
         }
         let not_before = now.minus(KEY_LEAD);
-        let new = KeyRecord {
-            key: self.next,
-            not_before,
-            not_after: not_before.plus(KEY_LIFE),
-            revoked: None,
-            ..*old
-        };
+        let not_after = not_before.plus(KEY_LIFE);
+        let new = KeyRecord { key: self.next, not_before, not_after, revoked: None, ..*old };
         // Old transport keys stay listed: a steward's heartbeats bear witness for as long as theirs is.
         if keys.iter().all(|key| key.key != self.next) {
             keys.push(new);
@@ -148,21 +153,44 @@ impl Renewal {
         self.listing.iter().filter(|(_, one)| !self.is_listed(view, one)).collect()
     }
 
-    /// Puts the new key in the place of the old one, if all list it; whether they do.
-    pub(super) fn finish(
-        &mut self,
-        dir: &Path,
-        view: &View,
-        rng: &mut impl CryptoRng,
-    ) -> anyhow::Result<bool> {
-        if !self.missing(view).is_empty() {
-            return Ok(false);
-        }
+    /// Whether all list the new key that have to; the node's folders are read anew.
+    pub(super) fn is_complete(&mut self, view: &View) -> anyhow::Result<bool> {
+        self.listing = listing(self.which, &self.organization, served(&self.keys)?);
+        Ok(self.missing(view).is_empty())
+    }
+
+    /// Whether somebody else must have heard of the new key before the node may use it.
+    ///
+    /// A node whose transport key nobody knows is a stranger to all, and cannot tell them what would
+    /// change that. A pointer key can follow later: the node is let in by the other one.
+    pub(super) fn must_be_heard_of(&self, view: &View) -> anyhow::Result<bool> {
+        let here = self.keys.node()?;
+        let mut nodes = view.roster.admitted().flat_map(|member| &member.nodes);
+        Ok(self.which == OwnKey::Transport && nodes.any(|node| node.node != here))
+    }
+
+    /// Whether nobody who has this roster lets the node in by the old key.
+    pub(super) fn is_cut_off(&self, view: &View) -> bool {
+        self.which == OwnKey::Transport
+            && view.roster.standing_of_peer(&self.used, view.now) != PeerStanding::Member
+    }
+
+    /// Puts the new key in the place of the old one, if the node starts with it: all list it, as
+    /// [`Self::is_complete`] has found.
+    pub(super) fn finish(&mut self, view: &View, rng: &mut impl CryptoRng) -> anyhow::Result<()> {
+        let renewed = Some((self.which, &self.organization));
+        self.keys.check_starts(&view.roster, renewed).map_err(|error| {
+            fail(
+                format!("the node would not start with the new key, and goes on with the old one: {error}"),
+                "list what is missing with `signpost keys republish --organization ODS`, or move the \
+                 folder that does not belong there out of organizations/; then type this again: the \
+                 new key is in the node's keystore",
+            )
+        })?;
         // First the roster that the node begins with, so that whichever of its keys it finds when it
         // starts is listed there.
-        keep_roster(dir, &view.statements.write())?;
-        self.keys.take_into_use(self.which, &self.organization, rng)?;
-        Ok(true)
+        keep_roster(self.keys.dir(), &view.statements.write())?;
+        Ok(self.keys.take_into_use(self.which, &self.organization, rng)?)
     }
 
     /// Where the new key is from, when it was not just drawn.
@@ -261,6 +289,87 @@ impl Renewal {
     }
 }
 
+/// The organizations that a node serves, with the names of their folders.
+fn served(keys: &NodeKeys) -> anyhow::Result<Vec<(OdsCode, OrganizationId)>> {
+    let codes = setup::organizations(keys.dir())?.into_iter();
+    let served = codes.map(|ods| {
+        let organization = organization_of(&organization_dir(keys.dir(), &ods))?;
+        Ok((ods, organization))
+    });
+    served.collect()
+}
+
+/// Who must list a new key: for a transport key all that the node serves.
+fn listing(
+    which: OwnKey,
+    organization: &OrganizationId,
+    served: Vec<(OdsCode, OrganizationId)>,
+) -> Vec<(OdsCode, OrganizationId)> {
+    let uses = |one: &OrganizationId| which == OwnKey::Transport || one == organization;
+    served.into_iter().filter(|(_, one)| uses(one)).collect()
+}
+
+/// The set with the keys that the node `here` has in use, where it does not list them: of two sets of
+/// one version, made at two machines, the one that is gone on from may lack what the other had.
+pub(super) fn with_keys_in_use(
+    view: &View,
+    set: OrganizationKeys,
+    here: &NodeId,
+    in_use: [(OwnKey, PublicKey); 2],
+) -> anyhow::Result<OrganizationKeys> {
+    // Whoever has left lists no node, and no key of one.
+    if set.nodes.iter().all(|node| node.node != *here) {
+        return Ok(set);
+    }
+    let mut keys = set.keys.to_vec();
+    for (which, key) in in_use {
+        if keys.iter().all(|listed| listed.key != key) {
+            keys.push(new_record(key, usage(which), *here, view.now));
+        }
+    }
+    with_keys(set, keys)
+}
+
+/// What is listed of a key that was drawn at `now`.
+const fn new_record(key: PublicKey, usage: KeyUse, node: NodeId, now: Timestamp) -> KeyRecord {
+    let not_before = now.minus(KEY_LEAD);
+    let not_after = not_before.plus(KEY_LIFE);
+    KeyRecord { key, usage, node: Some(node), not_before, not_after, revoked: None }
+}
+
+/// Refuses to renew a key that was renewed just now: a command that was killed before it could say that
+/// all was done is typed again, and is not meant to begin anew.
+fn refuse_repeated(
+    view: &View,
+    which: OwnKey,
+    organization: &OrganizationId,
+    used: &PublicKey,
+) -> anyhow::Result<()> {
+    let Some(new) = record(view, which, organization, used) else { return Ok(()) };
+    let listed_at = new.not_before.plus(KEY_LEAD);
+    let is_old = |key: &&KeyRecord| {
+        key.usage == new.usage && key.node == new.node && key.not_before < new.not_before
+    };
+    let keys = view.roster.keys_of(organization);
+    let Some(old) = keys.iter().filter(is_old).max_by_key(|key| key.not_before) else {
+        return Ok(());
+    };
+    if view.now.since(listed_at) >= REPEATED {
+        return Ok(());
+    }
+    Err(fail(
+        format!(
+            "the renewal seems to be done: the key that the node starts with, {}, was listed at {}, \
+             and follows {}",
+            &used.key_id().to_string()[..8],
+            time(listed_at),
+            &old.key.key_id().to_string()[..8]
+        ),
+        "start the node again if that was not done since; `signpost keys revoke` revokes an old key, \
+         and --again draws yet another one",
+    ))
+}
+
 /// What the roster has of a key of an organization.
 fn record(
     view: &View,
@@ -295,22 +404,29 @@ fn check_is_there(
     which: OwnKey,
     (ods, organization): (&OdsCode, &OrganizationId),
     transport: &PublicKey,
+    pointer: &PublicKey,
 ) -> anyhow::Result<()> {
     let standing = view.member(organization).map(|member| member.standing);
-    let is_listed = record(view, OwnKey::Transport, organization, transport).is_some();
     let is_out = which == OwnKey::Transport && standing == Some(Standing::Expelled);
-    if is_listed && !is_out {
-        return Ok(());
-    }
+    let is_listed =
+        |(which, key): &(OwnKey, &PublicKey)| record(view, *which, organization, key).is_some();
+    let keys = [(OwnKey::Transport, transport), (OwnKey::Pointer, pointer)];
+    let unlisted = keys.into_iter().find(|key| !is_listed(key));
     let who = name(view, organization);
+    let (message, again) = match unlisted {
+        _ if is_out => (format!("{who} was expelled, and the node still serves it"), String::new()),
+        None => return Ok(()),
+        Some((unlisted, _)) => {
+            let key = keys_words::usage(usage(unlisted));
+            let message = format!("the roster does not list this node's {key} key for {who}");
+            let again = ", or list the keys in use again (signpost keys republish --organization ";
+            (message, format!("{again}{ods})"))
+        }
+    };
     Err(fail(
-        if is_out {
-            format!("{who} was expelled, and the node still serves it")
-        } else {
-            format!("the roster does not list this node's transport key for {who}")
-        },
+        message,
         format!(
-            "wait until the node has caught up; if {who} has left for good, move its folder, \
+            "wait until the node has caught up{again}; if {who} has left for good, move its folder, \
              organizations/{ods}, out of the node's directory, and type this again"
         ),
     ))

@@ -84,6 +84,20 @@ impl Source {
         View::read(&self.bytes()?, None, wall_clock())
     }
 
+    /// How the node is.
+    ///
+    /// # Errors
+    /// When there is no node.
+    pub(super) fn status(&self) -> anyhow::Result<StatusReport> {
+        let Self::Node(client) = self else {
+            return Err(fail(
+                "a roster file does not say how a node is".to_owned(),
+                "leave --file out, where the node runs",
+            ));
+        };
+        Ok(client.get("/signpost/v1/status")?.json()?)
+    }
+
     /// Brings statements to the node, in an order in which few wait, and says what became of each.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ mod further_nodes;
 mod next_sets;
 mod refusals;
 mod renewing;
+mod running;
 mod wording;
 
 use std::{net::SocketAddr, path::PathBuf};

@@ -1,12 +1,13 @@
 //! A key is renewed, and killed after every step: the node starts, and typing it again goes on.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 use signpost_keys::{SecretKey, keystore::Cost, sign};
 use signpost_protocol::{
-    OrganizationId, PublicKey,
+    OrganizationId, PublicKey, Timestamp,
     roster::{KeyRecord, OrganizationKeys, Parameters, Revocation, RevocationReason},
+    statement::KeyUse,
 };
 
 use super::{
@@ -14,48 +15,59 @@ use super::{
         by_root::{next_set, with_keys},
         keys_words::Reason,
         leave,
-        renewal::Renewal,
+        renewal::{Begin, Renewal},
         view::View,
     },
-    DAY, FOUNDED, NOW,
+    DAY, FOUNDED, HOUR, NOW,
 };
 use crate::setup::{
-    self, AdminKey, NodeKeys, OwnKey, Plan, PlannedNode, PlannedOrganization, admin_key,
+    self, AdminKey, KeysLock, NodeKeys, OwnKey, Plan, PlannedNode, PlannedOrganization, admin_key,
     keep_roster, organization_dir,
 };
 
 /// A node of several organizations, `GP0` and so on, and the newest roster.
 pub(super) struct Supplier {
     pub(super) view: View,
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
     pub(super) organizations: Vec<OrganizationId>,
-    root: Vec<SecretKey>,
-    rng: ChaCha20Rng,
+    pub(super) root: Vec<SecretKey>,
+    pub(super) rng: ChaCha20Rng,
     _parent: tempfile::TempDir,
 }
 
 pub(super) fn supplier(count: usize) -> Supplier {
+    supplier_among(count, 0, FOUNDED)
+}
+
+/// One of a network that was founded an hour before now, with as many other nodes.
+pub(super) fn supplier_among(count: usize, others: u16, founded: Timestamp) -> Supplier {
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("node");
-    let organization =
-        |n| PlannedOrganization::new(format!("GP{n}").parse().unwrap(), format!("Practice {n}"));
-    let node = PlannedNode {
-        dir: dir.clone(),
-        peer_address: "/ip4/127.0.0.1/tcp/20001".to_owned(),
-        api_listen: "127.0.0.1:21001".parse().unwrap(),
-        organizations: (0..count).map(organization).collect(),
+    let planned =
+        |code: String, name: String| PlannedOrganization::new(code.parse().unwrap(), name);
+    let node = |dir, port: u16, organizations| PlannedNode {
+        dir,
+        peer_address: format!("/ip4/127.0.0.1/tcp/{port}"),
+        api_listen: SocketAddr::from(([127, 0, 0, 1], port + 1_000)),
+        organizations,
     };
+    let own = (0..count).map(|n| planned(format!("GP{n}"), format!("Practice {n}"))).collect();
+    let mut nodes = vec![node(dir.clone(), 20_001, own)];
+    nodes.extend((0..others).map(|n| {
+        let organization = planned(format!("RX{n}"), format!("Trust {n}"));
+        node(parent.path().join(format!("rx{n}")), 20_002 + n, vec![organization])
+    }));
     let plan = Plan {
         network_name: "Trial".to_owned(),
         parameters: Parameters::STANDARD,
-        nodes: vec![node],
+        nodes,
         class_max: 9,
         cost: Cost::weak_for_tests(),
     };
     let mut rng = ChaCha20Rng::seed_from_u64(1);
-    setup::found(&plan, FOUNDED, &mut rng).unwrap();
+    setup::found(&plan, founded, &mut rng).unwrap();
     let file = std::fs::read(dir.join("roster.cbor")).unwrap();
-    let view = View::read(&file, None, NOW).unwrap();
+    let view = View::read(&file, None, founded.plus(HOUR)).unwrap();
     let id = |n| view.find_member(&format!("GP{n}")).unwrap().organization;
     let folder = |n: usize| organization_dir(&dir, &format!("GP{n}").parse().unwrap());
     let root = |n| admin_key(Some(&folder(n)), AdminKey::Root, None, None).unwrap();
@@ -70,9 +82,18 @@ pub(super) fn supplier(count: usize) -> Supplier {
 }
 
 impl Supplier {
+    pub(super) fn lock(&self) -> KeysLock {
+        KeysLock::take(&self.dir, || panic!("another has the lock")).unwrap()
+    }
+
     fn begin(&mut self, n: usize, which: OwnKey) -> anyhow::Result<Renewal> {
-        let Self { dir, view, organizations, rng, .. } = self;
-        Renewal::begin(dir, which, &organizations[n], view, false, rng)
+        self.begin_as(n, which, Begin::default())
+    }
+
+    fn begin_as(&mut self, n: usize, which: OwnKey, begin: Begin) -> anyhow::Result<Renewal> {
+        let lock = self.lock();
+        let Self { view, organizations, rng, .. } = self;
+        Renewal::begin(lock, which, &organizations[n], view, begin, rng)
     }
 
     fn left_to_sign(
@@ -85,9 +106,12 @@ impl Supplier {
         renewal.set(&self.view, set, revoke).unwrap()
     }
 
+    pub(super) fn signed(&self, n: usize, set: OrganizationKeys) -> Vec<u8> {
+        sign(set, &self.root[n], &self.view.roster.network()).bytes().to_vec()
+    }
+
     fn publish(&mut self, n: usize, set: OrganizationKeys) {
-        let statement = sign(set, &self.root[n], &self.view.roster.network());
-        self.view = self.view.with(&[statement.bytes().to_vec()]).unwrap();
+        self.view = self.view.with(&[self.signed(n, set)]).unwrap();
     }
 
     /// The whole command; whether the node uses the new key from its next start on.
@@ -96,11 +120,16 @@ impl Supplier {
         if let Some(set) = self.left_to_sign(&renewal, n, revoke) {
             self.publish(n, set);
         }
-        renewal.finish(&self.dir, &self.view, &mut self.rng).unwrap()
+        assert!(!renewal.must_be_heard_of(&self.view).unwrap(), "there is no other node");
+        let is_complete = renewal.is_complete(&self.view).unwrap();
+        if is_complete {
+            renewal.finish(&self.view, &mut self.rng).unwrap();
+        }
+        is_complete
     }
 
     /// The key that the node starts with, be it with the roster from before or with that of now.
-    fn starts_with(&self) -> PublicKey {
+    pub(super) fn starts_with(&self) -> PublicKey {
         let found = setup::open(&self.dir).unwrap().transport.public();
         let path = self.dir.join("roster.cbor");
         let kept = std::fs::read(&path).unwrap();
@@ -110,8 +139,9 @@ impl Supplier {
         found
     }
 
-    fn staged(&self, which: OwnKey) -> Option<PublicKey> {
-        NodeKeys::open(&self.dir).unwrap().staged(which, &self.organizations[0]).unwrap()
+    pub(super) fn staged(&self, which: OwnKey) -> Option<PublicKey> {
+        let keys = NodeKeys::open(self.lock()).unwrap();
+        keys.staged(which, &self.organizations[0]).unwrap()
     }
 
     /// What the roster has of a key of an organization.
@@ -126,10 +156,8 @@ fn the_new_key_is_on_disk_before_anything_is_signed_and_a_rehearsal_leaves_nothi
     let mut node = supplier(1);
     let old = node.starts_with();
     let before = std::fs::read(node.dir.join("keys/node.keystore")).unwrap();
-    let Supplier { dir, view, organizations, rng, .. } = &mut node;
-    let rehearsed =
-        Renewal::begin(dir, OwnKey::Transport, &organizations[0], view, true, rng).unwrap();
-    drop(rehearsed);
+    let rehearsal = Begin { dry_run: true, ..Begin::default() };
+    drop(node.begin_as(0, OwnKey::Transport, rehearsal).unwrap());
     assert_eq!(std::fs::read(node.dir.join("keys/node.keystore")).unwrap(), before);
     // Drawn, and declined or killed.
     let renewal = node.begin(0, OwnKey::Transport).unwrap();
@@ -172,7 +200,8 @@ fn a_key_that_is_listed_already_is_not_signed_for_again() {
     assert_eq!(node.left_to_sign(&renewal, 0, Some(Reason::Compromised)), None);
     let revoked = node.record(0, &old).unwrap().revoked.unwrap();
     assert_eq!((revoked.since, revoked.reason), (NOW, RevocationReason::Compromised));
-    assert!(renewal.finish(&node.dir, &node.view, &mut node.rng).unwrap());
+    assert!(renewal.is_complete(&node.view).unwrap());
+    renewal.finish(&node.view, &mut node.rng).unwrap();
     drop(renewal);
     assert_eq!(node.starts_with(), next);
 }
@@ -298,5 +327,77 @@ fn beside_one_that_has_left_nothing_is_renewed_until_its_folder_is_gone() {
     for which in [OwnKey::Transport, OwnKey::Pointer] {
         assert!(node.renew(0, which, None));
         node.starts_with();
+    }
+}
+
+#[test]
+fn a_node_that_would_not_start_keeps_its_old_key_and_roster() {
+    let mut node = supplier(2);
+    assert!(!node.renew(0, OwnKey::Transport, None));
+    let mut renewal = node.begin(1, OwnKey::Transport).unwrap();
+    let set = node.left_to_sign(&renewal, 1, None).unwrap();
+    let keys = set.keys.iter().filter(|key| key.usage != KeyUse::Pointer).copied().collect();
+    node.publish(1, with_keys(set, keys).unwrap());
+    let kept = |node: &Supplier| {
+        ["roster.cbor", "keys/node.keystore"]
+            .map(|name| std::fs::read(node.dir.join(name)).unwrap())
+    };
+    let before = kept(&node);
+    assert!(renewal.is_complete(&node.view).unwrap(), "all list the transport key");
+    let error = renewal.finish(&node.view, &mut node.rng).unwrap_err();
+    assert!(error.to_string().contains("pointer key (of GP1)"), "{error}");
+    assert!(crate::cli::error::hint(&error).unwrap().contains("keys republish"));
+    assert_eq!(kept(&node), before);
+    drop(renewal);
+    setup::open(&node.dir).unwrap();
+    let error = node.begin(1, OwnKey::Transport).err().expect("it is seen before anybody signs");
+    assert!(error.to_string().contains("pointer key for Practice 1 (GP1)"), "{error}");
+    assert!(crate::cli::error::hint(&error).unwrap().contains("republish --organization GP1"));
+}
+
+#[test]
+fn a_folder_that_came_while_somebody_thought_is_waited_for() {
+    let mut node = supplier(2);
+    let folder = organization_dir(&node.dir, &"GP1".parse().unwrap());
+    let elsewhere = node.dir.join("elsewhere");
+    std::fs::rename(&folder, &elsewhere).unwrap();
+    let mut renewal = node.begin(0, OwnKey::Transport).unwrap();
+    let set = node.left_to_sign(&renewal, 0, None).unwrap();
+    node.publish(0, set);
+    std::fs::rename(&elsewhere, &folder).unwrap();
+    assert!(!renewal.is_complete(&node.view).unwrap());
+    assert!(renewal.left(&node.view, None).contains("--organization GP1"));
+    renewal.finish(&node.view, &mut node.rng).unwrap_err();
+    drop(renewal);
+    node.starts_with();
+}
+
+#[test]
+fn a_renewal_that_is_done_is_not_begun_again_by_chance() {
+    for revoke in [None, Some(Reason::Compromised)] {
+        let mut node = supplier(2);
+        assert!(!node.renew(0, OwnKey::Transport, revoke));
+        assert!(node.renew(1, OwnKey::Transport, revoke));
+        let used = node.starts_with();
+        // Killed before it could say so, or typed by the first in the belief that it helps.
+        for n in [1, 0] {
+            let error = node.begin(n, OwnKey::Transport).err().expect("it is done");
+            let id = &used.key_id().to_string()[..8];
+            assert!(
+                error.to_string().contains(&format!(
+                    "seems to be done: the key that the node starts with, {id}"
+                )),
+                "{error}"
+            );
+            assert!(crate::cli::error::hint(&error).unwrap().contains("--again"));
+            assert_eq!(node.staged(OwnKey::Transport), None);
+        }
+        node.begin(0, OwnKey::Pointer).expect("another key");
+        let again = Begin { again: true, ..Begin::default() };
+        let dry_run = Begin { dry_run: true, again: false };
+        node.begin_as(0, OwnKey::Transport, Begin { dry_run: true, ..again }).unwrap();
+        node.begin_as(0, OwnKey::Transport, dry_run).err().expect("nor is it rehearsed");
+        node.view = View::new(node.view.statements.clone(), NOW.plus(HOUR));
+        node.begin(0, OwnKey::Transport).expect("an hour later it is meant");
     }
 }
