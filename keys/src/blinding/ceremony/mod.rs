@@ -1,0 +1,71 @@
+//! How evaluators come by their shares without anybody ever holding the key: **generating** one
+//! among themselves, and **resharing** one to other evaluators, another threshold, or the same
+//! evaluators afresh (a *refresh*, after which the shares of before are useless).
+//!
+//! Generation is the one of FROST (Komlo and Goldberg, SAC 2020, figure 1; after Pedersen,
+//! EUROCRYPT 1991), by the library `frost-ristretto255`. Resharing is our own, of Feldman's scheme
+//! (FOCS 1987) as Desmedt and Jajodia describe redistribution (1997): each dealer shares out its
+//! part of the key, its old share times its Lagrange coefficient among exactly the dealers agreed
+//! on, and a new share is the sum of what came.
+//!
+//! Both take three rounds, each a type that gives the next one up:
+//!
+//! 1. [`DealingRound`]: every dealer broadcasts a [`Dealing`]; in a resharing every receiver
+//!    broadcasts an [`Enrolment`].
+//! 2. [`ShareRound`]: every dealer sends each receiver a [`SealedShare`].
+//! 3. [`ConfirmationRound`]: every receiver broadcasts a [`Confirmation`]. When all are equal, and
+//!    not before, there is an [`Outcome`].
+//!
+//! What it guarantees to an honest party:
+//! - Fewer than t dishonest parties learn nothing of the key, nor of anybody's share. In a
+//!   resharing fewer than the old threshold of dealers and the new of receivers.
+//! - Honest receivers that get an outcome get one key set, and each the share that belongs to its
+//!   place. A dealer that shows different dealings to different receivers is caught in the third
+//!   round, which key generation by itself does not do.
+//! - A resharing keeps the key: outputs stay the same, whoever deals.
+//! - Whatever goes wrong ends the attempt with a [`Fault`] that names who did it, where that can be
+//!   known. No bytes make it panic.
+//! - Secrets are wiped on drop, and what touches them takes constant time.
+//!
+//! What it leaves to others:
+//! - Who sent a message. `accept` takes the sender as known: every message must come in a statement
+//!   signed by the sender's organization, and whoever has one may pass it on.
+//! - Time: when to stop waiting for what `missing` lists. Messages of a later round that come early
+//!   are the caller's to keep.
+//! - That all parties agree on the plan and on the [`CeremonyId`] beforehand.
+//! - Storing the share, and the share epoch beside it, before the new set is in force; wiping the
+//!   old one afterwards, which no protocol can prove.
+//!
+//! Limits. One party that stays silent or cheats stops an attempt: start another without it. The
+//! last to deal can bias the public key of a generation a little (Gennaro, Jarecki, Krawczyk,
+//! Rabin, J. Cryptology 2007); nothing is known to follow from it for this use. A receiver that
+//! claims falsely to have got a wrong share cannot be told from one that got it. Neither refresh
+//! nor resharing helps against t holders that kept old shares of one epoch. Resharing has not been
+//! reviewed by anybody outside.
+
+mod confirmation;
+mod confirmation_round;
+mod dealing;
+mod dealing_round;
+mod fault;
+mod generation;
+mod inbox;
+mod message;
+mod outcome;
+mod plan;
+mod polynomial;
+mod sealed;
+mod share_round;
+#[cfg(test)]
+mod tests;
+
+pub use confirmation::Confirmation;
+pub use confirmation_round::ConfirmationRound;
+pub use dealing::{Dealing, Enrolment};
+pub use dealing_round::{DealingRound, Opening, ReshareRole};
+pub use fault::{Fault, MessageKind, Party, Reason, Unexplained};
+pub use message::MessageError;
+pub use outcome::Outcome;
+pub use plan::{CeremonyId, GeneratePlan, PlanError, PublicKeySet, ResharePlan, RoleError};
+pub use sealed::SealedShare;
+pub use share_round::ShareRound;
