@@ -42,6 +42,82 @@
 //! claims falsely to have got a wrong share cannot be told from one that got it. Neither refresh
 //! nor resharing helps against t holders that kept old shares of one epoch. Resharing has not been
 //! reviewed by anybody outside.
+//!
+//! # Example
+//!
+//! Three evaluators in one process generate a key of which any two can evaluate.
+//!
+//! ```
+//! use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
+//! use signpost_keys::blinding::{EvaluatorIndex, ceremony::*};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut rng = ChaCha20Rng::seed_from_u64(1); // in earnest the operating system's
+//! let plan = GeneratePlan::new(CeremonyId::new([7; 32]), 2, 3)?;
+//!
+//! let (mut rounds, mut dealings) = (Vec::new(), Vec::new());
+//! for index in (1..=3).filter_map(EvaluatorIndex::new) {
+//!     let (round, dealing) = DealingRound::generate(plan.clone(), index, &mut rng)?;
+//!     rounds.push((index, round));
+//!     dealings.push(dealing);
+//! }
+//!
+//! let (mut share_rounds, mut sealed) = (Vec::new(), Vec::new());
+//! for (index, mut round) in rounds {
+//!     for dealing in &dealings {
+//!         round.accept_dealing(dealing.dealer(), &dealing.to_bytes())?;
+//!     }
+//!     let (round, shares) = round.finish()?;
+//!     share_rounds.push((index, round));
+//!     sealed.extend(shares);
+//! }
+//!
+//! let (mut last_rounds, mut confirmations) = (Vec::new(), Vec::new());
+//! for (index, mut round) in share_rounds {
+//!     for share in sealed.iter().filter(|share| share.receiver() == index) {
+//!         round.accept(share.dealer(), &share.to_bytes())?;
+//!     }
+//!     let (round, confirmation) = round.finish()?;
+//!     last_rounds.push(round);
+//!     confirmations.extend(confirmation);
+//! }
+//!
+//! for mut round in last_rounds {
+//!     for confirmation in &confirmations {
+//!         round.accept(confirmation.receiver(), &confirmation.to_bytes())?;
+//!     }
+//!     let outcome = round.finish()?;
+//!     assert!(outcome.share().is_some());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The share cannot be had without the last round:
+//!
+//! ```compile_fail,E0599
+//! # use signpost_keys::blinding::ceremony::ConfirmationRound;
+//! fn share_without_confirmation(round: ConfirmationRound) {
+//!     round.share();
+//! }
+//! ```
+//!
+//! ```compile_fail,E0616
+//! # use signpost_keys::blinding::ceremony::ConfirmationRound;
+//! fn share_without_confirmation(round: ConfirmationRound) {
+//!     let _ = round.share;
+//! }
+//! ```
+//!
+//! and a round that is over cannot go on, so nobody deals twice by mistake:
+//!
+//! ```compile_fail,E0382
+//! # use signpost_keys::blinding::ceremony::DealingRound;
+//! fn finish_twice(round: DealingRound) {
+//!     let _ = round.finish();
+//!     let _ = round.finish();
+//! }
+//! ```
 
 mod confirmation;
 mod confirmation_round;

@@ -81,10 +81,14 @@ impl Route<'_> {
 
     /// Seals the dealer's `share` for the receiver. `own` is the dealer's pair.
     pub(super) fn seal(&self, own: &KeyPair, share: &Scalar) -> SealedShare {
+        self.seal_bytes(own, &Zeroizing::new(share.to_bytes()))
+    }
+
+    /// [`Self::seal`] of bytes that need not be a scalar.
+    pub(super) fn seal_bytes(&self, own: &KeyPair, share: &[u8; 32]) -> SealedShare {
         let (cipher, nonce) = self.cipher(own, self.receiver_key);
-        let plain = Zeroizing::new(share.to_bytes());
         let sealed = cipher
-            .encrypt(&nonce, Payload { msg: plain.as_slice(), aad: &self.context() })
+            .encrypt(&nonce, Payload { msg: share, aad: &self.context() })
             .expect("XChaCha20-Poly1305 takes messages up to 256 GiB")
             .try_into()
             .expect("32 bytes are sealed into 48");

@@ -1,7 +1,13 @@
 //! Whole ceremonies in process, over a wire that a test can cut, change and add to.
 
+mod codec;
+mod equivocation;
 mod generate;
+mod properties;
 mod reshare;
+mod rogue;
+mod silence;
+mod tampering;
 
 use std::collections::BTreeMap;
 
