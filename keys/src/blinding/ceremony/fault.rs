@@ -51,9 +51,9 @@ impl fmt::Display for MessageKind {
 /// only `accept` gave leaves the round as it was, unless it says that a party contradicted itself
 /// or confirmed something else.
 ///
-/// It is what this party saw. Others can check it only where the signed messages show it, which
-/// is everywhere but for [`Reason::NotOpened`] and [`Reason::WrongShare`]: there a receiver that
-/// lies looks like a dealer that cheated.
+/// It is what this party saw. The signed messages show most of it to others; not, of course, that
+/// one is missing, nor [`Reason::NotOpened`] and [`Reason::WrongShare`]: there a receiver that lies
+/// looks like a dealer that cheated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {

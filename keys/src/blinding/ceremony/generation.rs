@@ -26,6 +26,7 @@ use super::{
     dealing::{Dealing, PROOF_BYTES},
     fault::{Fault, Party, Reason, Unexplained},
     plan::{PublicKeySet, RoleError},
+    share_round::Share,
 };
 
 /// Our generator behind the older trait that the library asks for.
@@ -123,7 +124,7 @@ impl Shared {
     /// the same public keys as we did.
     pub(super) fn finish(
         self,
-        shares: &BTreeMap<EvaluatorIndex, Zeroizing<Scalar>>,
+        shares: &BTreeMap<EvaluatorIndex, Share>,
         keys: &PublicKeySet,
     ) -> Result<(Zeroizing<Scalar>, bool), Fault> {
         let mut packages = BTreeMap::new();

@@ -7,8 +7,8 @@
 //! | 32 | ceremony |
 //! | 2 | index of the sender, 1 or more: of the dealer in kinds 1, 2 and 4, of the receiver in 3 and 5 |
 //!
-//! Numbers are big-endian, elements and scalars canonical as in RFC 9496 §4.3, and nothing may
-//! follow the last field: one message has one encoding.
+//! Numbers are big-endian, elements and scalars canonical (RFC 9496 §4.3.1 and §4.4), no element is
+//! the identity, and nothing may follow the last field: one message has one encoding.
 
 use super::{
     super::{

@@ -28,11 +28,15 @@ pub struct ShareRound {
     receiving: Option<Receiving>,
 }
 
+/// A share that was opened. In a box of its own: a map that moves its values leaves copies behind
+/// that nobody wipes.
+pub(super) type Share = Box<Zeroizing<Scalar>>;
+
 /// What a receiver gathers.
 pub(super) struct Receiving {
     index: EvaluatorIndex,
     key: KeyPair,
-    shares: Inbox<Zeroizing<Scalar>>,
+    shares: Inbox<Share>,
     part: Option<OwnPart>,
 }
 
@@ -82,7 +86,7 @@ impl Receiving {
             };
             let share = route.open(key, &sealed)?;
             let promised = is_promised(&share, &dealing.commitments, receiver);
-            if promised { Ok(share) } else { Err(Reason::WrongShare) }
+            if promised { Ok(Box::new(share)) } else { Err(Reason::WrongShare) }
         })
     }
 
@@ -97,8 +101,10 @@ impl Receiving {
                 }
                 share
             }
-            Some(OwnPart::Reshared { share, .. }) => sum(shares.values().chain([&share])),
-            None => sum(shares.values()),
+            Some(OwnPart::Reshared { share, .. }) => {
+                sum(shares.values().map(|share| &**share).chain([&share]))
+            }
+            None => sum(shares.values().map(|share| &**share)),
         };
         key_share(keys, self.index, &share)
     }
