@@ -1,6 +1,7 @@
 //! Who says nothing, says it twice, or says what it said elsewhere.
 
 use super::*;
+use crate::blinding::ceremony::ConfirmationRound;
 
 /// A 2-of-3 resharing by two dealers; 3 is a newcomer, and dealer 2 leaves.
 fn resharing() -> Vec<Start> {
@@ -298,6 +299,70 @@ fn a_confirmation_cannot_be_taken_back() {
         let mut wire = TwoConfirmations { right_first, right: None };
         let results = run(generation(), &mut wire);
         assert_eq!(results[0].1.as_ref().unwrap_err(), &expected);
+    }
+}
+
+/// The last rounds of two evaluators that generate a key, and their confirmations.
+fn last_rounds() -> (Vec<ConfirmationRound>, Vec<Vec<u8>>) {
+    let plan = GeneratePlan::new(id(1), 2, 2).unwrap();
+    let starts: Vec<_> = generators(&plan, 101).into_iter().map(|start| start.opening).collect();
+    let dealings: Vec<_> =
+        starts.iter().map(|opening| opening.dealing.clone().unwrap().to_bytes()).collect();
+    let mut dealt = Vec::new();
+    for (mut round, other) in starts.into_iter().map(|opening| opening.round).zip([2, 1]) {
+        round.accept_dealing(index(other), &dealings[usize::from(other) - 1]).unwrap();
+        dealt.push(round.finish().unwrap());
+    }
+    let shares: Vec<_> = dealt.iter().map(|(_, shares)| shares[0].to_bytes()).collect();
+    let (mut rounds, mut confirmations) = (Vec::new(), Vec::new());
+    for ((mut round, _), other) in dealt.into_iter().zip([2, 1]) {
+        round.accept(index(other), &shares[usize::from(other) - 1]).unwrap();
+        let (round, confirmation) = round.finish().unwrap();
+        rounds.push(round);
+        confirmations.push(confirmation.unwrap().to_bytes());
+    }
+    (rounds, confirmations)
+}
+
+#[test]
+fn nothing_comes_out_after_a_wrong_confirmation() {
+    let (rounds, confirmations) = last_rounds();
+    for mut round in rounds.into_iter().take(1) {
+        let mut wrong = confirmations[1].clone();
+        wrong[36] ^= 1;
+        let fault = at_receiver(2, Reason::WrongConfirmation);
+        let twice = at_receiver(2, Reason::Contradiction(MessageKind::Confirmation));
+        assert_eq!(round.accept(index(2), &wrong).unwrap_err(), fault);
+        assert_eq!(round.accept(index(2), &wrong).unwrap_err(), fault, "said again");
+        assert_eq!(round.accept(index(2), &confirmations[1]).unwrap_err(), twice);
+        assert_eq!(round.missing(), []);
+        assert_eq!(round.finish().unwrap_err(), fault);
+    }
+}
+
+#[test]
+fn nothing_comes_out_after_two_confirmations() {
+    let (rounds, confirmations) = last_rounds();
+    for mut round in rounds.into_iter().take(1) {
+        let mut wrong = confirmations[1].clone();
+        wrong[70] ^= 1;
+        let twice = at_receiver(2, Reason::Contradiction(MessageKind::Confirmation));
+        round.accept(index(2), &confirmations[1]).unwrap();
+        assert_eq!(round.accept(index(2), &wrong).unwrap_err(), twice);
+        assert!(round.finish().is_err());
+    }
+}
+
+#[test]
+fn refused_messages_can_be_followed_by_right_ones() {
+    let (rounds, confirmations) = last_rounds();
+    for mut round in rounds.into_iter().take(1) {
+        round.accept(index(2), &confirmations[1][1..]).unwrap_err();
+        round.accept(index(2), &confirmations[0]).unwrap_err();
+        round.accept(index(3), &confirmations[1]).unwrap_err();
+        assert_eq!(round.missing(), [Party::Receiver(index(2))]);
+        round.accept(index(2), &confirmations[1]).unwrap();
+        assert!(round.finish().unwrap().share().is_some());
     }
 }
 
