@@ -71,6 +71,11 @@ impl KeyShare {
         Self { index, scalar, public: PublicShare::of(&scalar) }
     }
 
+    /// The scalar, for the ceremonies.
+    pub(super) const fn scalar(&self) -> &Scalar {
+        &self.scalar
+    }
+
     /// The scalar, little-endian: for the keystore and nowhere else.
     #[must_use]
     pub fn to_bytes(&self) -> Zeroizing<[u8; 32]> {

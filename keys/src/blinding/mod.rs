@@ -19,12 +19,17 @@
 //! - Decoding refuses what is not canonical and the identity, before any curve arithmetic.
 //! - What touches a key share, a blind or an input runs in constant time and is wiped on drop.
 //!
+//! How evaluators generate the key without a dealer, and hand it on to other evaluators, is in
+//! [`ceremony`], complete but for the network: nothing drives it between nodes yet. Until then the
+//! networks that there are were dealt by [`deal`], which is for demonstrations only: whoever ran it
+//! could have kept the key.
+//!
 //! What it leaves to others: which shares are the network's (the roster), quotas and purposes (the
-//! evaluator), the form of the identifier (`"signpost/v1/" name 0x00 value`, the caller), and
-//! generating the key without a dealer. [`deal`] is for demonstrations only.
+//! evaluator), and the form of the identifier (`"signpost/v1/" name 0x00 value`, the caller).
 //!
 //! It does not protect against t evaluators that collude, nor against a client that guesses online.
 
+pub mod ceremony;
 mod client;
 mod combine;
 mod dealer;

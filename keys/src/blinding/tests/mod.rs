@@ -9,7 +9,7 @@ use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 
 use super::{Blinding, CheckedEvaluation, Dealt, KeyShare, deal};
 
-fn seeded(seed: u64) -> ChaCha20Rng {
+pub(super) fn seeded(seed: u64) -> ChaCha20Rng {
     ChaCha20Rng::seed_from_u64(seed)
 }
 
@@ -18,12 +18,12 @@ fn three_of_five(seed: u64) -> Dealt {
 }
 
 /// Inputs of the real form; the numbers are from the range reserved for tests.
-fn inputs(count: usize) -> Vec<Vec<u8>> {
+pub(super) fn inputs(count: usize) -> Vec<Vec<u8>> {
     (0..count).map(|n| format!("signpost/v1/nhs-number\0{}", 9_990_000_000 + n).into()).collect()
 }
 
 /// Evaluates a batch with each share in turn, and checks every answer.
-fn evaluate<'a>(
+pub(super) fn evaluate<'a>(
     blinding: &Blinding,
     shares: impl IntoIterator<Item = &'a KeyShare>,
 ) -> Vec<CheckedEvaluation> {
