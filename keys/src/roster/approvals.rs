@@ -404,6 +404,7 @@ impl Statements {
             self.met.push(Need::Proposal(id));
         }
         self.met.push(Need::Decision(id));
+        self.find_witness(&id);
         match &proposal.change {
             Change::Member(_) => {}
             Change::Root(reset) => {

@@ -5,7 +5,10 @@
 //! where other stewards have borne witness to the proposal in time, since an approval that is dated
 //! back has no witness; or once the decision is settled, since a revocation can be dated back too.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use signpost_protocol::{
     ContentHash, KeyId, OrganizationId, Timestamp,
@@ -153,31 +156,29 @@ impl<'a> Counter<'a> {
         })
     }
 
-    /// Counts the approvals that an epoch needs: those of the stewards before it, and its own. Only the
-    /// former bear witness: whoever has enough stolen keys can write an epoch that would do it for him.
+    /// Counts the approvals that an epoch needs: those of the stewards before it, and its own. All of them
+    /// bear witness: of the former none may be left after some years.
     pub(super) fn count_epoch(
         &self,
         id: ContentHash,
         proposed: &Proposed,
-        before: &Arc<Epoch>,
+        before: &Epoch,
         next: &Epoch,
     ) -> (Outcome, u16, Counted) {
-        let chain = std::slice::from_ref(before);
-        let (old, mut counted) = self.count(id, proposed, before, chain, None);
-        let (new, theirs) = self.count(id, proposed, next, chain, None);
+        let (old, mut counted) = self.count(id, proposed, before, Some(next), None);
+        let (new, theirs) = self.count(id, proposed, next, Some(before), None);
         counted.extend(theirs.into_iter().filter(|(steward, ..)| !before.has(steward)));
         (old.min(new), before.threshold, counted)
     }
 
-    /// Counts the approvals of the stewards of one epoch. `chain` are the epochs whose stewards bear
-    /// witness: first the one that decides, then those that may settle it later. `ended` is when
-    /// nobody could begin the next epoch any more.
+    /// Counts the approvals of the stewards of one epoch. Those of `also` may bear witness as well.
+    /// `ended` is when nobody could begin the next epoch any more.
     pub(super) fn count(
         &self,
         id: ContentHash,
         proposed: &Proposed,
         epoch: &Epoch,
-        chain: &[Arc<Epoch>],
+        also: Option<&Epoch>,
         ended: Option<Timestamp>,
     ) -> (Outcome, Counted) {
         // Each steward has one key in an epoch, so nobody counts twice.
@@ -186,7 +187,7 @@ impl<'a> Counter<'a> {
             .map(|(signer, given)| {
                 let counts = match ended {
                     Some(ended) if given.issued >= ended => Counts::Not("the epoch had ended"),
-                    _ => self.counts(id, &proposed.proposal, chain, signer),
+                    _ => self.counts(id, &proposed.proposal, epoch, also, signer),
                 };
                 (signer.0, given.issued, counts)
             })
@@ -207,7 +208,8 @@ impl<'a> Counter<'a> {
         &self,
         id: ContentHash,
         proposal: &Proposal,
-        chain: &[Arc<Epoch>],
+        epoch: &Epoch,
+        also: Option<&Epoch>,
         signer: &Signer,
     ) -> Counts {
         let revoked = self.revoked.get(signer).copied();
@@ -220,27 +222,54 @@ impl<'a> Counter<'a> {
         if revoked.is_none() && shown.is_none() {
             return Counts::Fully;
         }
+        let also = also.into_iter().flat_map(Epoch::stewards);
+        let others: BTreeSet<_> = epoch
+            .stewards()
+            .chain(also)
+            .map(|steward| steward.organization)
+            .filter(|organization| *organization != signer.0)
+            .collect();
+        let first = |other: &OrganizationId| Some(self.statements.witness(other, &id)?.0);
+        let witnessed: Vec<_> = others.iter().filter_map(first).collect();
         // Whatever is dated back to before the revocation has no witness from before it.
         let before = revoked.map_or(Timestamp(u64::MAX), |(since, _)| since);
-        let settles = settles(proposal, &self.statements.first);
-        let witness = |other: &OrganizationId| self.statements.witness(other, &id);
-        let is_early = |other: &OrganizationId| witness(other).is_some_and(|(at, _)| at < before);
-        let is_late = |other: &OrganizationId| witness(other).is_some_and(|(_, at)| at >= settles);
-        let (Some(deciding), mut settling) = (chain.first(), chain.iter()) else {
-            return Counts::Not("its epoch is not law");
-        };
-        if deciding.witnessed_without(&signer.0, is_early)
-            || settling.any(|epoch| epoch.witnessed_without(&signer.0, is_late))
-        {
+        let in_time = witnessed.iter().filter(|at| **at < before).count();
+        // A steward that is alone has nobody to bear witness.
+        if others.is_empty() || in_time >= epoch.witnesses_without(&signer.0) {
             return Counts::Fully;
         }
-        let mut others = deciding.stewards().filter(|steward| steward.organization != signer.0);
-        if others.all(|steward| witness(&steward.organization).is_none()) {
+        let settles = settles(proposal, &self.statements.first);
+        if self.is_settled(id, proposal, settles, signer) {
+            return Counts::Fully;
+        }
+        if witnessed.is_empty() {
             return Counts::Not("its key is in doubt, and nobody has borne witness to it");
         }
         // The time to approve again does not begin before all have had time to settle it, so that
         // nothing falls at once by a revocation that is dated back.
         let doubted = revoked.map(|(_, said)| said).max(shown).max(Some(settles));
-        Counts::Until(doubted.unwrap_or_default().plus(deciding.parameters.reapproval_grace))
+        Counts::Until(doubted.unwrap_or_default().plus(epoch.parameters.reapproval_grace))
+    }
+
+    /// Whether enough others have borne witness to a decision when it was settled, or later. Those of a
+    /// later epoch may be the ones in office by then.
+    fn is_settled(
+        &self,
+        id: ContentHash,
+        proposal: &Proposal,
+        settles: Timestamp,
+        signer: &Signer,
+    ) -> bool {
+        let has_seen = |steward: &OrganizationId| {
+            *steward != signer.0
+                && self.statements.witness(steward, &id).is_some_and(|(_, last)| last >= settles)
+        };
+        let mut epochs = std::iter::once(&self.statements.first)
+            .chain(self.statements.decided_epochs.values().flatten())
+            .filter(|later| later.number >= proposal.epoch);
+        epochs.any(|epoch| {
+            let seen = epoch.stewards().filter(|steward| has_seen(&steward.organization));
+            seen.count() >= epoch.witnesses_without(&signer.0)
+        })
     }
 }

@@ -117,18 +117,9 @@ impl Epoch {
         self.stewards.iter().find(is_it).map(|(_, _, key)| key)
     }
 
-    /// Whether enough stewards have borne witness to an approval of `signer` whose key is in doubt: with
-    /// the signer, if it is one of them, as many as make law, and one at least. A steward that is alone
-    /// has nobody to do it.
-    pub(super) fn witnessed_without(
-        &self,
-        signer: &OrganizationId,
-        has_witnessed: impl Fn(&OrganizationId) -> bool,
-    ) -> bool {
-        let is_other = |steward: &Steward| steward.organization != *signer;
-        let others = || self.stewards().filter(is_other);
-        let needed = (usize::from(self.threshold) - usize::from(self.has(signer))).max(1);
-        others().next().is_none()
-            || others().filter(|other| has_witnessed(&other.organization)).count() >= needed
+    /// How many others must bear witness to an approval of `signer` whose key is in doubt: with the
+    /// signer, if it is one of them, as many as make law, and one at least.
+    pub(super) fn witnesses_without(&self, signer: &OrganizationId) -> usize {
+        (usize::from(self.threshold) - usize::from(self.has(signer))).max(1)
     }
 }

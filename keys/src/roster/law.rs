@@ -230,15 +230,6 @@ impl Law {
         }
     }
 
-    /// What made the present epoch law, and the stewards whose office that ended: they alone can bear
-    /// witness to it. None in the founding's epoch.
-    #[must_use]
-    pub fn handover(&self) -> Option<(ContentHash, Vec<OrganizationId>)> {
-        let [.., before, present] = self.epochs.as_slice() else { return None };
-        let stewards = before.stewards().map(|steward| steward.organization);
-        Some((present.id, stewards.filter(|steward| !present.has(steward)).collect()))
-    }
-
     /// The names of all that is law, hashed: what two nodes that agree have in common.
     #[must_use]
     pub fn digest(&self) -> ContentHash {
@@ -388,8 +379,7 @@ impl Law {
                     let next = at.checked_add(1).and_then(|at| self.epochs.get(at));
                     let next = next.and_then(|next| counter.statements.proposals.get(&next.id));
                     let ended = next.map(|next| next.proposal.expires);
-                    let chain = &self.epochs[at..];
-                    let (outcome, counted) = counter.count(*id, proposed, epoch, chain, ended);
+                    let (outcome, counted) = counter.count(*id, proposed, epoch, None, ended);
                     (outcome, epoch.threshold, counted)
                 }
             };

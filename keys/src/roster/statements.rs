@@ -363,6 +363,14 @@ impl Statements {
         self.take_up(bytes, None)
     }
 
+    /// As [`Self::take`] by a clock that may be wrong: nothing expires by it.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub fn take_unsure(&mut self, bytes: &[u8], now: Timestamp) -> Result<Taken, Refusal> {
+        self.take_up(bytes, Some(now))
+    }
+
     /// Drops what has expired by `now` without a decision. Returns the names of statements that are no
     /// longer kept.
     pub fn drop_lapsed(&mut self, now: Timestamp) -> Vec<ContentHash> {
@@ -407,7 +415,7 @@ impl Statements {
     fn changes(&mut self, waits: bool) -> Taken {
         let (added, mut dropped) =
             (std::mem::take(&mut self.added), std::mem::take(&mut self.dropped));
-        dropped.retain(|hash| !self.has(hash) && !added.contains(hash));
+        dropped.retain(|hash| !self.has(hash));
         let new = added.iter().filter_map(|hash| Some(self.get(hash)?.into())).collect();
         Taken { new, dropped, waits }
     }
@@ -589,20 +597,15 @@ impl Statements {
         if beat.number > self.heartbeat_number_max(beat.issued) {
             return Err(Refusal::Inconsistent("the steward issues too many heartbeats"));
         }
-        let kept: usize = self.heartbeats.values().map(|beats| beats.iter().len()).sum();
-        if kept >= HEARTBEATS_MAX {
-            return Err(Refusal::Full);
-        }
-        let second = |id: &ContentHash| {
-            let proposed = self.proposals.get(id).filter(|p| p.status == Status::Decided)?;
-            Some(match &proposed.proposal.change {
-                Change::Root(_) => Second::Last,
-                _ => Second::From(settles(&proposed.proposal, &self.first)),
-            })
-        };
         let undecided: Vec<_> =
-            beat.witnessed.iter().filter(|id| second(id).is_none()).copied().collect();
-        let dropped = self.heartbeats.entry((steward, key_id)).or_default().add(beat, second);
+            beat.witnessed.iter().filter(|id| self.second_of(id).is_none()).copied().collect();
+        let mut beats = self.heartbeats.remove(&(steward, key_id)).unwrap_or_default();
+        let kept: usize = self.heartbeats.values().map(|beats| beats.iter().len()).sum();
+        // Where there is no room for witness, there still is for a sign of life.
+        let has_room = kept + beats.iter().len() < HEARTBEATS_MAX;
+        let second = |id: &ContentHash| self.second_of(id).filter(|_| has_room);
+        let dropped = beats.add(beat, second);
+        self.heartbeats.insert((steward, key_id), beats);
         self.keep(hash, Place::Heartbeat(steward, key_id));
         for old in &dropped {
             self.drop_statement(old);
@@ -613,6 +616,28 @@ impl Statements {
             self.waiting.add(Need::Decision(id), hash, &bytes);
         }
         Ok(Step::Taken)
+    }
+
+    /// Which heartbeat is kept beside the first that bears witness to a proposal, if it is decided.
+    fn second_of(&self, id: &ContentHash) -> Option<Second> {
+        let proposed = self.proposals.get(id).filter(|p| p.status == Status::Decided)?;
+        Some(match &proposed.proposal.change {
+            Change::Root(_) => Second::Last,
+            _ => Second::From(settles(&proposed.proposal, &self.first)),
+        })
+    }
+
+    /// Looks among the heartbeats that are kept anyhow for witness to what has been decided.
+    pub(super) fn find_witness(&mut self, id: &ContentHash) {
+        let Some(second) = self.second_of(id) else { return };
+        let mut dropped = Vec::new();
+        for beats in self.heartbeats.values_mut() {
+            let naming = beats.iter().filter(|beat| beat.witnessed.contains(id));
+            for beat in naming.cloned().collect::<Vec<_>>() {
+                dropped.extend(beats.add(beat, |named| (named == id).then_some(second)));
+            }
+        }
+        dropped.iter().for_each(|hash| self.drop_statement(hash));
     }
 
     /// Heartbeats of keys that a steward does not list any more wait until it does so again.

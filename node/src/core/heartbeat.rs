@@ -4,10 +4,8 @@
 //! of those who make law. When too few are heard of for too long, trust in the roster ends in stages
 //! (DESIGN §5): people are warned, nothing more is decided, holders stop disclosing.
 
-use signpost_keys::{roster::Law, sign};
-use signpost_protocol::{
-    ContentHash, OrganizationId, Timestamp, codec::Bounded, limits, roster::Heartbeat,
-};
+use signpost_keys::sign;
+use signpost_protocol::{ContentHash, OrganizationId, codec::Bounded, limits, roster::Heartbeat};
 use tracing::warn;
 
 use super::{
@@ -65,22 +63,10 @@ impl Core {
         })
     }
 
-    /// The stewards among the organizations that this node serves, in office or just out of it, with
-    /// what each has yet to bear witness to.
-    fn own_stewards(&mut self, now: Now) -> Vec<(OrganizationId, Vec<ContentHash>)> {
-        let served: Vec<_> = self.me.served.iter().map(|served| served.organization).collect();
-        let law = self.law(now.unix);
-        let handover = law.handover();
-        let ends = |steward: &OrganizationId| {
-            let (id, _) = handover.as_ref().filter(|(_, former)| former.contains(steward))?;
-            let statements = &self.membership.statements;
-            (!statements.has_witnessed(steward, id, Timestamp(0))).then_some((*steward, vec![*id]))
-        };
-        let own = served.iter().filter_map(|steward| match self.roster.epoch().has(steward) {
-            true => Some((*steward, self.unwitnessed(&law, steward, now))),
-            false => ends(steward),
-        });
-        own.collect()
+    /// The stewards among the organizations that this node serves.
+    fn own_stewards(&self) -> Vec<OrganizationId> {
+        let served = self.me.served.iter().map(|served| served.organization);
+        served.filter(|organization| self.roster.epoch().has(organization)).collect()
     }
 
     /// Issues the heartbeats that are due.
@@ -95,19 +81,22 @@ impl Core {
         let spacing = (interval / SPACING_PARTS).max(1);
         let now = turn.now.unix;
         let mut next = interval;
-        for (steward, witnessed) in self.own_stewards(turn.now) {
+        for steward in self.own_stewards() {
             let last = self.membership.statements.last_heartbeat(&steward);
             let issued = last.map(|last| last.issued);
             let skew = self.roster.parameters().clock_skew_max;
             // One from the future was signed by a clock that was wrong then.
             let issued = issued.filter(|issued| *issued <= now.plus(skew));
             let age = issued.map_or(u64::MAX, |issued| now.since(issued));
+            let witnessed = self.unwitnessed(&steward, turn.now);
             let due_in = match (witnessed.is_empty(), age) {
                 (true, age) => interval.saturating_sub(age),
                 (false, age) => spacing.saturating_sub(age),
             };
             if due_in > 0 {
-                next = next.min(due_in);
+                // What is held back goes out soon after the reason has gone.
+                let held_back = if self.may_be_behind(turn.now) { spacing } else { due_in };
+                next = next.min(due_in).min(held_back);
                 continue;
             }
             let heartbeat = Heartbeat {
@@ -134,14 +123,17 @@ impl Core {
         self.membership.heartbeat_at = turn.now.uptime + next;
     }
 
+    /// Whether this node may be behind: it would bear witness to what the others have in doubt by now.
+    fn may_be_behind(&self, now: Now) -> bool {
+        !self.has_compared_roster() || self.expiry(now) != Expiry::Fresh
+    }
+
     /// What has become law, taken effect or been settled, and this steward has not borne witness to.
-    ///
-    /// Nothing as long as this node may be behind: it would bear witness to what the others have in
-    /// doubt by now.
-    fn unwitnessed(&self, law: &Law, steward: &OrganizationId, now: Now) -> Vec<ContentHash> {
-        if !self.has_compared_roster() || self.expiry(now) != Expiry::Fresh {
+    fn unwitnessed(&mut self, steward: &OrganizationId, now: Now) -> Vec<ContentHash> {
+        if self.may_be_behind(now) {
             return Vec::new();
         }
+        let law = self.law(now.unix);
         let statements = &self.membership.statements;
         let seen = law.proposals();
         let seen = seen.filter_map(|(id, _)| Some((*id, law.witnessed_from(id, now.unix)?)));

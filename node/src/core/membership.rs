@@ -54,8 +54,8 @@ pub(super) struct Membership {
     told: BTreeMap<PublicKey, Vec<String>>,
     /// When a key becomes valid or void, at the earliest: then the network is told again.
     tell_at: Option<Timestamp>,
-    /// Whether the clock was confirmed by peers when the network was told.
-    told_by_right_clock: bool,
+    /// Whether the clock was confirmed by peers when this was last looked at.
+    was_confirmed: bool,
     /// The uptime at which the next heartbeat is due, if this node is a steward's.
     pub(super) heartbeat_at: u64,
     /// What was found and said already.
@@ -79,7 +79,7 @@ impl Membership {
             statements,
             told: BTreeMap::new(),
             tell_at: None,
-            told_by_right_clock: false,
+            was_confirmed: false,
             heartbeat_at: 0,
             said: Vec::new(),
             law: None,
@@ -198,12 +198,18 @@ impl Core {
     ) -> Vec<Result<Submitted, Refusal>> {
         let now = turn.now.unix;
         let (mut rows, mut publish, mut results) = (Rows::default(), Vec::new(), Vec::new());
+        let may_expire = self.clock_is_confirmed() || self.is_alone();
         for bytes in statements {
             if bytes.len() > limits::STATEMENT_BYTES_MAX {
                 results.push(Err(Refusal::Kind));
                 continue;
             }
-            let taken = match self.membership.statements.take(bytes, now) {
+            let all = &mut self.membership.statements;
+            let taken = match may_expire {
+                true => all.take(bytes, now),
+                false => all.take_unsure(bytes, now),
+            };
+            let taken = match taken {
                 Ok(taken) => taken,
                 Err(error) => {
                     results.push(Err(error));
@@ -282,7 +288,9 @@ impl Core {
     /// Follows time: what it changes by itself, and which keys are valid.
     pub(super) fn maintain_membership(&mut self, turn: &mut Turn<'_>) {
         let now = turn.now.unix;
-        let clock_has_turned = self.membership.told_by_right_clock != self.clock_is_confirmed();
+        let is_confirmed = self.clock_is_confirmed();
+        let clock_has_turned = self.membership.was_confirmed != is_confirmed;
+        self.membership.was_confirmed = is_confirmed;
         let changes = self.roster.next_change().is_some_and(|at| at <= now);
         if changes || clock_has_turned {
             self.drop_lapsed(turn);
@@ -326,7 +334,6 @@ impl Core {
             }
         }
         self.membership.tell_at = tell_at;
-        self.membership.told_by_right_clock = self.clock_is_confirmed();
         if members != self.membership.told {
             self.forget_peers(|key| members.contains_key(key));
             self.membership.told.clone_from(&members);

@@ -116,31 +116,52 @@ fn a_node_bears_witness_again_when_a_decision_is_settled_unless_it_is_in_doubt()
 }
 
 #[test]
-fn revoked_keys_found_no_epoch_that_bears_witness_for_them() {
+fn who_is_to_be_the_only_steward_bears_witness_for_nobody() {
     // Of five stewards three keys were stolen, and revoked when that was noticed.
     let mut network = Network::of(5);
     for party in 0..3 {
         network.revoke(party, day(2), day(3));
     }
-    let founding = ContentHash(network.id().0);
-    let thieves = [&[5][..], &[5, 6], &[5, 6, 7]];
-    for stewards in thieves {
-        let mut stolen = network.clone();
-        // Members by the same keys, so that their heartbeats are heard; all dated back.
-        for party in 5..8 {
-            stolen.admit(party, day(1));
-        }
-        let mut proposal = stolen.proposal(stolen.epoch(1, founding, stewards), day(1));
-        proposal.expires = day(1).plus(1_000);
-        stolen.approve(&[&[0, 1, 2], stewards].concat(), &proposal, day(1));
-        stolen.witness(stewards, &proposal, day(1).plus(1));
-        stolen.witness(stewards, &proposal, day(9));
-        let roster = stolen.roster(NOW);
-        assert_eq!(roster.epoch().number(), 0);
-        assert_eq!(roster.members().count(), 5);
-        // A steward in office would have to bear witness too; enough of them, and it is law.
-        stolen.witness(&[3, 4], &proposal, day(1).plus(1));
-        assert_eq!(stolen.roster(NOW).epoch().number(), 1);
+    let change = network.epoch(1, ContentHash(network.id().0), &[5]);
+    let mut proposal = network.proposal(change, day(1));
+    proposal.expires = day(1).plus(1_000);
+    network.approve(&[0, 1, 2, 5], &proposal, day(1));
+    assert_eq!(network.state(&proposal, NOW), State::Expired);
+    assert_eq!(network.roster(NOW).epoch().number(), 0);
+}
+
+#[test]
+fn what_former_stewards_decided_stays_when_all_of_them_have_left() {
+    let mut network = Network::of(3);
+    for party in [3, 4] {
+        let admitted = network.admit(party, day(1));
+        network.witness(&[0, 1, 2], &admitted, day(2));
+    }
+    let epoch = network.proposal(network.epoch(1, ContentHash(network.id().0), &[3, 4]), day(2));
+    network.approve(&[0, 1, 2, 3, 4], &epoch, day(2));
+    network.witness(&[3, 4], &epoch, day(3));
+    let proposals: Vec<_> =
+        network.statements(NOW).law(NOW).proposals().map(|p| p.1.proposal.clone()).collect();
+    for proposal in &proposals {
+        network.witness(&[3, 4], proposal, day(30));
+    }
+    // They list nothing any more, so that their heartbeats bear no witness either.
+    for party in 0..3 {
+        let party = network.parties[party].clone();
+        let mut set = party.key_set();
+        (set.version, set.issued) = (2, day(31));
+        set.nodes = Bounded::default();
+        set.keys = list(vec![set.keys[2]]);
+        let reason = RevocationReason::Retired;
+        edit(&mut set.keys, 0, |key| key.revoked = Some(Revocation { since: day(31), reason }));
+        let keys = network.keys(&set, &party.root);
+        network.say(keys);
+    }
+    let roster = network.roster(day(80));
+    assert_eq!(roster.epoch().number(), 1);
+    assert_eq!(roster.findings(), []);
+    for party in [3, 4] {
+        assert_eq!(network.standing(party, day(80)), Some(Standing::Admitted));
     }
 }
 
