@@ -340,3 +340,16 @@ fn what_a_clock_that_was_ahead_let_lapse_is_opened_again() {
     let own = Statements::read_own(&file).unwrap();
     assert!(own.hashes().eq(statements.hashes()));
 }
+
+#[test]
+fn nothing_expires_by_a_clock_that_nobody_has_confirmed() {
+    let network = Network::of(3);
+    let proposal = network.proposal(network.parties[3].member(1, Standing::Admitted), day(1));
+    let approval = network.approval(0, &proposal, day(2));
+    let mut statements = network.statements(day(2));
+    statements.take(&approval, day(2)).unwrap();
+    let taken = statements.take_unsure(&network.heartbeat(0, &[], day(30)), day(30)).unwrap();
+    assert!(taken.dropped.is_empty() && statements.has(&ContentHash::of(&approval)));
+    let taken = statements.take(&network.heartbeat(0, &[], day(31)), day(31)).unwrap();
+    assert!(taken.dropped.contains(&ContentHash::of(&approval)));
+}
