@@ -23,6 +23,7 @@ mod statements;
 #[cfg(test)]
 mod tests;
 mod waiting;
+mod witness;
 
 use std::{collections::BTreeMap, sync::Arc};
 
