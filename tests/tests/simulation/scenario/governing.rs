@@ -157,7 +157,8 @@ impl Scenario {
         self.begin(at, LocalRequest::SubmitStatements(statements), Op::Submit);
     }
 
-    /// Everybody is admitted again, and everything that was decided is handed in once more.
+    /// Everybody is admitted again, and everything that was decided is handed in once more: at a
+    /// steward's own node, since nobody takes anything from a member that is suspended.
     pub(super) fn end_governing(&mut self) {
         if !self.decided.governs {
             return;
@@ -168,7 +169,8 @@ impl Scenario {
             }
         }
         let statements = std::mem::take(&mut self.decided.statements);
-        self.hand_in(statements);
+        let steward = self.below(3) as usize;
+        self.begin(steward, LocalRequest::SubmitStatements(statements), Op::Submit);
     }
 
     /// Whom a node knows to be cut off: nobody that it calls a peer, and not itself.
