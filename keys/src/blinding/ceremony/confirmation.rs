@@ -59,10 +59,7 @@ impl Confirmation {
                 let bytes = dealing.to_bytes();
                 transcript.update(two_bytes(bytes.len()));
                 transcript.update(&bytes);
-                Sha256::new_with_prefix(b"signpost/v1/ceremony/dealing")
-                    .chain_update(&bytes)
-                    .finalize()
-                    .into()
+                dealing_hash(&bytes)
             })
             .collect();
         update_with_keys(&mut transcript, keys);
@@ -133,6 +130,11 @@ impl fmt::Debug for Confirmation {
             .field("receiver", &self.receiver)
             .finish_non_exhaustive()
     }
+}
+
+/// What a confirmation says of one dealing.
+pub(super) fn dealing_hash(bytes: &[u8]) -> [u8; 32] {
+    Sha256::new_with_prefix(b"signpost/v1/ceremony/dealing").chain_update(bytes).finalize().into()
 }
 
 fn update_with_keys(transcript: &mut Sha256, keys: &PublicKeySet) {

@@ -63,6 +63,16 @@ impl ConfirmationRound {
         self.differing.get(&from).map_or(Ok(()), |fault| Err(fault.clone()))
     }
 
+    /// What a receiver must say so that it agrees with this party, byte for byte.
+    pub(super) fn agreeing(&self, receiver: EvaluatorIndex) -> Vec<u8> {
+        Confirmation { receiver, ..self.view.clone() }.to_bytes()
+    }
+
+    /// The transcript that this party waits for all to confirm.
+    pub(super) const fn transcript(&self) -> [u8; 32] {
+        self.view.transcript
+    }
+
     /// Who has not confirmed yet.
     #[must_use]
     pub fn missing(&self) -> Vec<Party> {

@@ -145,6 +145,13 @@ impl DealingRound {
         Ok(Opening { round, dealing, enrolment })
     }
 
+    /// A round of one that neither deals nor receives, and sees what the public messages amount to.
+    /// It lists the enrolments that are still to come, and yet ends without them: only who deals
+    /// needs them.
+    pub(super) fn watch(plan: Plan) -> Self {
+        Self::empty(plan, None, None)
+    }
+
     /// A round that has this party's own messages already.
     fn new(
         plan: Plan,
@@ -153,12 +160,7 @@ impl DealingRound {
         dealing: Option<&Dealing>,
         enrolment: Option<&Enrolment>,
     ) -> Result<Self, RoleError> {
-        let id = plan.ceremony;
-        let dealings = Inbox::new(id, MessageKind::Dealing, plan.dealers.clone());
-        // In key generation the dealing carries the receiver's key.
-        let owed = if plan.reshare.is_some() { plan.receivers.clone() } else { Vec::new() };
-        let enrolments = Inbox::new(id, MessageKind::Enrolment, owed);
-        let mut round = Self { plan, dealer, receiver, dealings, enrolments };
+        let mut round = Self::empty(plan, dealer, receiver);
         let mut own = Ok(());
         if let Some(dealing) = dealing {
             own = own.and(round.accept_dealing(dealing.dealer, &dealing.to_bytes()));
@@ -167,6 +169,16 @@ impl DealingRound {
             own = own.and(round.accept_enrolment(enrolment.receiver, &enrolment.to_bytes()));
         }
         own.map(|()| round).map_err(|_| RoleError::Generation)
+    }
+
+    /// A round that has no message yet.
+    fn empty(plan: Plan, dealer: Option<Dealer>, receiver: Option<Receiver>) -> Self {
+        let id = plan.ceremony;
+        let dealings = Inbox::new(id, MessageKind::Dealing, plan.dealers.clone());
+        // In key generation the dealing carries the receiver's key.
+        let owed = if plan.reshare.is_some() { plan.receivers.clone() } else { Vec::new() };
+        let enrolments = Inbox::new(id, MessageKind::Enrolment, owed);
+        Self { plan, dealer, receiver, dealings, enrolments }
     }
 
     /// Takes a dealing that the caller knows to come from this dealer, by its signature.
@@ -217,6 +229,10 @@ impl DealingRound {
     /// attempt is over then, and this party's secrets are wiped.
     pub fn finish(self) -> Result<(ShareRound, Vec<SealedShare>), Fault> {
         let dealings = self.dealings.finish()?;
+        if self.dealer.is_none() && self.receiver.is_none() {
+            check_proofs(&self.plan, &dealings)?;
+            return Ok((ShareRound::new(self.plan, dealings, None), Vec::new()));
+        }
         let enrolments = self.enrolments.finish()?;
         let receiver_keys: BTreeMap<_, _> = if self.plan.reshare.is_some() {
             enrolments.iter().map(|(index, enrolment)| (*index, &enrolment.key)).collect()
@@ -248,6 +264,15 @@ impl DealingRound {
             .map(|receiver| Receiving::new(&self.plan, receiver.index, receiver.key, part));
         Ok((ShareRound::new(self.plan, dealings, receiving), sealed))
     }
+}
+
+/// Checks the proofs of all dealers, as the library does for a party of a generation. In a
+/// resharing there are none.
+fn check_proofs(plan: &Plan, dealings: &BTreeMap<EvaluatorIndex, Dealing>) -> Result<(), Fault> {
+    let wrong =
+        dealings.values().find(|dealing| plan.reshare.is_none() && !generation::is_proven(dealing));
+    wrong
+        .map_or(Ok(()), |dealing| Err(Fault::at(Party::Dealer(dealing.dealer), Reason::WrongProof)))
 }
 
 /// A dealer's shares for others.

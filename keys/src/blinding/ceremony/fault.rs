@@ -14,6 +14,16 @@ pub enum Party {
     Receiver(EvaluatorIndex),
 }
 
+impl Party {
+    /// Its index in that role.
+    #[must_use]
+    pub const fn index(self) -> EvaluatorIndex {
+        match self {
+            Self::Dealer(index) | Self::Receiver(index) => index,
+        }
+    }
+}
+
 impl fmt::Display for Party {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

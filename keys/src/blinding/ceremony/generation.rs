@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use curve25519_dalek::scalar::Scalar;
+use curve25519_dalek::{RistrettoPoint, scalar::Scalar};
 use frost_ristretto255::{
     Error, Identifier, Signature,
     keys::{
@@ -16,6 +16,7 @@ use frost_ristretto255::{
     },
 };
 use rand_core::CryptoRng;
+use sha2::{Digest as _, Sha512};
 use zeroize::Zeroizing;
 
 use super::{
@@ -150,6 +151,32 @@ impl Shared {
         }
         Ok((share, same))
     }
+}
+
+/// Whether the proof of knowledge in a dealing holds: a Schnorr signature `(R, z)` with
+/// `R = z * B - c * C`, where `C` is the first commitment and `c` is `HDKG` of RFC 9591 §6.2's suite
+/// over the dealer's identifier, `C` and `R`, as the library has it.
+///
+/// The library checks it only for one that deals itself. This is for one that only watches.
+pub(super) fn is_proven(dealing: &Dealing) -> bool {
+    let (Some(proof), Some(first)) = (&dealing.proof, dealing.commitments.first()) else {
+        return false;
+    };
+    let halves = (proof.first_chunk().copied(), proof.last_chunk().copied());
+    let (Some(nonce), Some(response)) = halves else { return false };
+    let (Ok(nonce), Some(response)) = (Element::decode(nonce), decode_scalar(response)) else {
+        return false;
+    };
+    let challenge = Sha512::new_with_prefix(b"FROST-RISTRETTO255-SHA512-v1dkg")
+        .chain_update(dealing.dealer.coordinate().to_bytes())
+        .chain_update(first.bytes)
+        .chain_update(nonce.bytes)
+        .finalize();
+    let challenge = Scalar::from_bytes_mod_order_wide(&challenge.into());
+    // All of it is public.
+    let expected =
+        RistrettoPoint::vartime_double_scalar_mul_basepoint(&-challenge, &first.point, &response);
+    expected == nonce.point
 }
 
 fn identifier(index: EvaluatorIndex) -> Result<Identifier, Error> {

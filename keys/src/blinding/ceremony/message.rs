@@ -77,6 +77,12 @@ pub(super) fn header(tag: Tag, ceremony: CeremonyId, sender: EvaluatorIndex) -> 
     bytes
 }
 
+/// Whether a message says that it belongs to another ceremony, whatever else it says.
+pub(super) fn is_of_another(bytes: &[u8], ceremony: CeremonyId) -> bool {
+    // Behind format and kind.
+    bytes.get(2..34).is_some_and(|theirs| theirs != ceremony.as_bytes())
+}
+
 /// Takes fields off the front of a message.
 pub(super) struct Reader<'a>(&'a [u8]);
 

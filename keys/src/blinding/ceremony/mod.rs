@@ -16,6 +16,9 @@
 //! 3. [`ConfirmationRound`]: every receiver broadcasts a [`Confirmation`]. When all are equal, and
 //!    not before, there is an [`Outcome`].
 //!
+//! [`advance`] takes a party through all three as far as the messages known so far allow: from the
+//! beginning each time, so that nothing but its seed and its [`Messages`] has to survive a restart.
+//!
 //! What it guarantees to an honest party:
 //! - Fewer than t dishonest parties learn nothing of the key, nor of anybody's share. In a
 //!   resharing fewer than the old threshold of dealers and the new of receivers.
@@ -119,6 +122,7 @@
 //! }
 //! ```
 
+mod attempt;
 mod confirmation;
 mod confirmation_round;
 mod dealing;
@@ -127,6 +131,7 @@ mod fault;
 mod generation;
 mod inbox;
 mod message;
+mod messages;
 mod outcome;
 mod plan;
 mod polynomial;
@@ -135,12 +140,14 @@ mod share_round;
 #[cfg(test)]
 mod tests;
 
+pub use attempt::{Advance, Due, Progress, Role, Task, advance};
 pub use confirmation::Confirmation;
 pub use confirmation_round::ConfirmationRound;
 pub use dealing::{Dealing, Enrolment};
 pub use dealing_round::{DealingRound, Opening, ReshareRole};
 pub use fault::{Fault, MessageKind, Party, Reason, Unexplained};
 pub use message::MessageError;
+pub use messages::Messages;
 pub use outcome::Outcome;
 pub use plan::{CeremonyId, GeneratePlan, PlanError, PublicKeySet, ResharePlan, RoleError};
 pub use sealed::SealedShare;

@@ -103,6 +103,9 @@ pub enum RoleError {
     /// The key share is of another key, or of another share epoch.
     #[error("the key share of {0} is not the one that the old set lists")]
     OtherShare(EvaluatorIndex),
+    /// A role in a generation where a resharing is planned, or the other way round.
+    #[error("the role belongs to the other kind of ceremony")]
+    OtherTask,
     /// The library for key generation refused.
     #[error("key generation could not begin")]
     Generation,

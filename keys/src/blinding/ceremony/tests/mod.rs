@@ -1,5 +1,6 @@
 //! Whole ceremonies in process, over a wire that a test can cut, change and add to.
 
+mod attempt;
 mod codec;
 mod equivocation;
 mod generate;
