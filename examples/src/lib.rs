@@ -60,6 +60,7 @@ pub fn found(dir: &Path, organizations: &[(&str, &str)]) -> anyhow::Result<Vec<I
         nodes,
         class_max: class.number(),
         cost: Cost::standard(),
+        deals_key: true,
     };
     // One program plays every founder and so knows every key: fit for an example, not for a network.
     setup::found(&plan, wall_clock(), &mut UnwrapErr(SysRng))?;

@@ -282,7 +282,7 @@ fn founding(stewards: &[Party], rng: &mut ChaCha20Rng) -> Vec<u8> {
         founded: FOUNDED,
         parameters: Parameters::STANDARD,
         members: Bounded::new(members).expect("fifteen"),
-        evaluators,
+        evaluators: Some(evaluators),
         stewards: Bounded::new(seats).expect("fifteen"),
         threshold: THRESHOLD as u16,
     })

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use signpost_protocol::{OrganizationId, PointerId, invitation::Invitation};
+use signpost_protocol::{ContentHash, OrganizationId, PointerId, invitation::Invitation};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::core::{
     local::{
-        Applicant, Confirmation, InviteError, ListError, LocalReply, LocalRequest, LocateError,
-        LocateRequest, Located, Page, Put, ReadError, ReadPointer, ReadRequest, StatusReport,
-        Submitted, Write, WriteError, Written,
+        Applicant, Confirmation, InviteError, JoinCeremonyError, ListError, LocalReply,
+        LocalRequest, LocateError, LocateRequest, Located, Page, Put, ReadError, ReadPointer,
+        ReadRequest, StatusReport, Submitted, Write, WriteError, Written,
     },
     source::Source,
 };
@@ -168,6 +168,18 @@ impl NodeHandle {
             Ok(LocalReply::Invite(result)) => result.map(|invitation| *invitation),
             Ok(_) => unreachable!("the core replies in kind"),
             Err(busy) => Err(InviteError::Busy(busy)),
+        }
+    }
+
+    /// Takes part in a ceremony of evaluators: the one of this call.
+    ///
+    /// # Errors
+    /// See [`JoinCeremonyError`].
+    pub async fn join_ceremony(&self, call: ContentHash) -> Result<(), JoinCeremonyError> {
+        match self.call(LocalRequest::JoinCeremony(call)).await {
+            Ok(LocalReply::JoinCeremony(result)) => result,
+            Ok(_) => unreachable!("the core replies in kind"),
+            Err(busy) => Err(JoinCeremonyError::Busy(busy)),
         }
     }
 

@@ -21,8 +21,8 @@ use crate::{
     patient::{IdentifierSystem, PatientIdentifier},
     pointer::Pointer,
     roster::{
-        Approval, Endorsement, Founding, Heartbeat, Inception, Objection, OrganizationKeys,
-        Proposal, RosterFile,
+        Approval, CeremonyCall, CeremonyMessage, Endorsement, Founding, Heartbeat, Inception,
+        Objection, OrganizationKeys, Proposal, RosterFile,
     },
     roster_exchange::{RosterAnswer, RosterRequest},
     statement::{Body, Envelope},
@@ -32,7 +32,7 @@ use crate::{
 pub type Entry = fn(&[u8]);
 
 /// Every entry point with the name of its corpus.
-pub const ENTRIES: [(&str, Entry); 25] = [
+pub const ENTRIES: [(&str, Entry); 27] = [
     ("inception", inception),
     ("founding", founding),
     ("endorsement", endorsement),
@@ -42,6 +42,8 @@ pub const ENTRIES: [(&str, Entry); 25] = [
     ("approval", approval),
     ("objection", objection),
     ("heartbeat", heartbeat),
+    ("ceremony-call", ceremony_call),
+    ("ceremony-message", ceremony_message),
     ("roster-request", roster_request),
     ("roster-answer", roster_answer),
     ("pointer", pointer),
@@ -103,6 +105,16 @@ pub fn objection(bytes: &[u8]) {
 /// A steward's heartbeat, signed or bare.
 pub fn heartbeat(bytes: &[u8]) {
     statement::<Heartbeat>(bytes);
+}
+
+/// A steward's call to a ceremony, signed or bare.
+pub fn ceremony_call(bytes: &[u8]) {
+    statement::<CeremonyCall>(bytes);
+}
+
+/// A message of a party to a ceremony, signed or bare.
+pub fn ceremony_message(bytes: &[u8]) {
+    statement::<CeremonyMessage>(bytes);
 }
 
 /// A request on the roster protocol.

@@ -28,7 +28,8 @@ pub const FOUNDING_BYTES_MAX: usize = 128 * 1024;
 pub const STATEMENT_BYTES_MAX: usize = 16 * 1024;
 /// Stewards of an epoch (5 to 15 are meant): so few can still reach each other by telephone.
 pub const STEWARDS_MAX: usize = 15;
-/// Bytes of a proposal: an inception, or 15 stewards, with its reason, twice over.
+/// Bytes of a proposal: an inception, 15 stewards, or two sets of 16 evaluators (2.6 KiB), with its
+/// reason, and room.
 pub const PROPOSAL_BYTES_MAX: usize = 4 * 1024;
 /// Bytes of a reason given for people: a short paragraph.
 pub const REASON_BYTES_MAX: usize = 400;
@@ -45,6 +46,12 @@ pub const STATEMENTS_MAX: usize = MEMBERS_MAX * 20;
 pub const ROSTER_FILE_BYTES_MAX: usize = 600 * 1024 * 1024;
 /// Evaluators of a key epoch: 4 of 7 is the largest set planned; twice that while they change over.
 pub const EVALUATORS_MAX: usize = 16;
+/// Bytes of a signed call to a ceremony: 16 evaluators and 16 dealers take 1.2 KiB, with room.
+pub const CEREMONY_CALL_BYTES_MAX: usize = 2 * 1024;
+/// Bytes of a message of a ceremony: the longest commits to 16 coefficients with up to 64 more, 2,182.
+pub const CEREMONY_MESSAGE_BYTES_MAX: usize = 2_304;
+/// Bytes of a signed message of a ceremony: the message, two hashes, a time and the envelope.
+pub const CEREMONY_STATEMENT_BYTES_MAX: usize = 2_816;
 /// Key epochs that live side by side: the old and the new one during a re-key.
 pub const KEY_EPOCHS_MAX: usize = 2;
 /// Bytes of a pointer's DocumentReference: published examples have 3 KiB; four times that.

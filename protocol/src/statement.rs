@@ -34,6 +34,10 @@ pub enum StatementKind {
     Objection,
     /// A steward's sign of life.
     Heartbeat,
+    /// A steward's call to a ceremony of evaluators.
+    CeremonyCall,
+    /// A message of a party to one.
+    CeremonyMessage,
     /// A pointer.
     Pointer,
     /// The head of a digest.
@@ -50,13 +54,15 @@ pub enum StatementKind {
 
 impl StatementKind {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Inception,
         Self::Endorsement,
         Self::OrganizationKeys,
         Self::Approval,
         Self::Objection,
         Self::Heartbeat,
+        Self::CeremonyCall,
+        Self::CeremonyMessage,
         Self::Pointer,
         Self::DigestHead,
         Self::Ask,
@@ -75,6 +81,8 @@ impl StatementKind {
             Self::Approval => "approval",
             Self::Objection => "objection",
             Self::Heartbeat => "heartbeat",
+            Self::CeremonyCall => "ceremony-call",
+            Self::CeremonyMessage => "ceremony-message",
             Self::Pointer => "pointer",
             Self::DigestHead => "digest-head",
             Self::Ask => "ask",

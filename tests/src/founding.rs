@@ -39,7 +39,7 @@ pub struct Plan {
     pub parameters: Parameters,
     /// How many evaluators it takes; the first organizations of the first nodes evaluate.
     pub threshold: u16,
-    /// How many evaluators there are.
+    /// How many evaluators there are; without any the network begins without a key.
     pub evaluators: usize,
     /// The standing of each organization that is not admitted.
     pub standings: Vec<(usize, Standing)>,
@@ -228,8 +228,9 @@ pub fn found(plan: &Plan, seed: u64) -> (Statements, Vec<Founder>) {
     }
     let evaluators: Vec<OrganizationId> =
         founders.iter().take(plan.evaluators).map(|founder| founder.organization).collect();
-    let (set, shares) =
-        dealt_evaluators(&evaluators, plan.threshold, &mut rng).expect("the plan fits");
+    let dealt = (plan.evaluators > 0)
+        .then(|| dealt_evaluators(&evaluators, plan.threshold, &mut rng).expect("the plan fits"));
+    let (set, shares) = dealt.map_or((None, Vec::new()), |(set, shares)| (Some(set), shares));
     for (founder, share) in founders.iter_mut().zip(shares) {
         founder.share = Some(share);
     }

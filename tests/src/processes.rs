@@ -248,6 +248,22 @@ impl Federation {
         Self::found_hosting(program, nodes, parameters, log_filter, patients_max)
     }
 
+    /// Founds a network whose evaluators have yet to make its key.
+    ///
+    /// # Panics
+    /// When it cannot be founded.
+    #[must_use]
+    pub fn found_without_key(
+        program: &str,
+        organizations: usize,
+        parameters: Parameters,
+        log_filter: &str,
+    ) -> Self {
+        let nodes = invented(organizations).into_iter();
+        let nodes = nodes.map(|(ods, name)| vec![PlannedOrganization::new(ods, name)]).collect();
+        Self::found_as(program, nodes, parameters, log_filter, (PATIENTS_MAX, false))
+    }
+
     /// The same, of nodes that each serve these organizations, at least one.
     ///
     /// # Panics
@@ -259,6 +275,16 @@ impl Federation {
         parameters: Parameters,
         log_filter: &str,
         patients_max: u64,
+    ) -> Self {
+        Self::found_as(program, nodes, parameters, log_filter, (patients_max, true))
+    }
+
+    fn found_as(
+        program: &str,
+        nodes: Vec<Vec<PlannedOrganization>>,
+        parameters: Parameters,
+        log_filter: &str,
+        (patients_max, deals_key): (u64, bool),
     ) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let ports = free_ports(2 * nodes.len());
@@ -278,6 +304,7 @@ impl Federation {
             nodes,
             class_max: SizeClass::for_locators(patients_max).expect("few").number(),
             cost: Cost::weak_for_tests(),
+            deals_key,
         };
         let mut rng = ChaCha20Rng::seed_from_u64(ports[0].into());
         setup::found(&plan, wall_clock(), &mut rng).expect("the plan is sound");

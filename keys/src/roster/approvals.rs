@@ -17,6 +17,7 @@ use signpost_protocol::{
 
 use super::{
     epoch::Epoch,
+    evaluators::check_record,
     inception::verify_inception,
     organization::Organization,
     statements::{Place, Refusal, Statements, Step},
@@ -406,7 +407,7 @@ impl Statements {
         self.met.push(Need::Decision(id));
         self.find_witness(&id);
         match &proposal.change {
-            Change::Member(_) => {}
+            Change::Member(_) | Change::Evaluators(_) => {}
             Change::Root(reset) => {
                 self.learn_root(id, &proposal);
                 self.met.push(Need::Root(reset.organization));
@@ -522,6 +523,10 @@ impl Statements {
                     return refuse("lineage 0 is that of the inception");
                 }
                 CheckedKey::new(&reset.root)?;
+                Ok(None)
+            }
+            Change::Evaluators(record) => {
+                check_record(record).map_err(Refusal::Inconsistent)?;
                 Ok(None)
             }
         }

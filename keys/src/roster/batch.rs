@@ -2,7 +2,10 @@
 
 use signpost_protocol::{
     ContentHash, OrganizationId, Timestamp,
-    roster::{Approval, Endorsement, Heartbeat, Objection, OrganizationKeys, Proposal},
+    roster::{
+        Approval, CeremonyCall, CeremonyMessage, Endorsement, Heartbeat, Objection,
+        OrganizationKeys, Proposal,
+    },
     statement::{Body, Envelope, StatementKind},
 };
 
@@ -12,7 +15,8 @@ const FIRST: Place = (0, ContentHash([0; 32]));
 const LAST: Place = (u64::MAX, ContentHash([0xff; 32]));
 
 /// Sorts statements so that few have to wait for others: endorsements, approvals by the epoch that
-/// decides and those of one proposal together, keys, objections, heartbeats. What cannot be read comes last.
+/// decides and those of one proposal together, keys, objections, heartbeats, ceremonies. What cannot be
+/// read comes last.
 pub fn in_order(statements: &mut [Vec<u8>]) {
     statements.sort_by_cached_key(|bytes| match Envelope::kind_of(bytes) {
         Some(StatementKind::Endorsement) => (0, FIRST),
@@ -20,7 +24,9 @@ pub fn in_order(statements: &mut [Vec<u8>]) {
         Some(StatementKind::OrganizationKeys) => (2, FIRST),
         Some(StatementKind::Objection) => (3, FIRST),
         Some(StatementKind::Heartbeat) => (4, FIRST),
-        _ => (5, FIRST),
+        Some(StatementKind::CeremonyCall) => (5, FIRST),
+        Some(StatementKind::CeremonyMessage) => (6, FIRST),
+        _ => (7, FIRST),
     });
 }
 
@@ -46,6 +52,8 @@ pub fn claimed(bytes: &[u8]) -> Option<(OrganizationId, Timestamp)> {
         StatementKind::Approval => read::<Approval>(bytes),
         StatementKind::Objection => read::<Objection>(bytes),
         StatementKind::Heartbeat => read::<Heartbeat>(bytes),
+        StatementKind::CeremonyCall => read::<CeremonyCall>(bytes),
+        StatementKind::CeremonyMessage => read::<CeremonyMessage>(bytes),
         _ => None,
     }
 }

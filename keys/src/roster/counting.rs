@@ -71,8 +71,7 @@ pub(super) struct Reset {
 impl<'a> Counter<'a> {
     pub(super) fn new(statements: &'a Statements, now: Timestamp) -> Self {
         let mut counter = Self { statements, revoked: BTreeMap::new() };
-        let epochs = std::iter::once(&statements.first);
-        for epoch in epochs.chain(statements.decided_epochs.values().flatten()) {
+        for epoch in statements.epochs() {
             for (steward, key, _) in &epoch.stewards {
                 let organization = steward.organization;
                 let Some(known) = statements.organizations.get(&organization) else { continue };
@@ -106,9 +105,7 @@ impl<'a> Counter<'a> {
         let mut chain = Vec::new();
         let subject = Subject::Root(organization);
         for (_, ids) in self.statements.subjects.range((subject, 1)..=(subject, u64::MAX)) {
-            let epochs = self.statements.decided_epochs.values().flatten();
-            let epochs: Vec<_> =
-                std::iter::once(&self.statements.first).chain(epochs).cloned().collect();
+            let epochs: Vec<_> = self.statements.epochs().cloned().collect();
             let in_effect = ids.iter().filter(|id| {
                 let proposed = self.statements.proposals.get(id);
                 proposed.is_some_and(|proposed| proposed.status == Status::Decided)
@@ -264,10 +261,8 @@ impl<'a> Counter<'a> {
             *steward != signer.0
                 && self.statements.witness(steward, &id).is_some_and(|(_, last)| last >= settles)
         };
-        let mut epochs = std::iter::once(&self.statements.first)
-            .chain(self.statements.decided_epochs.values().flatten())
-            .filter(|later| later.number >= proposal.epoch);
-        epochs.any(|epoch| {
+        let mut later = self.statements.epochs().filter(|later| later.number >= proposal.epoch);
+        later.any(|epoch| {
             let seen = epoch.stewards().filter(|steward| has_seen(&steward.organization));
             seen.count() >= epoch.witnesses_without(&signer.0)
         })

@@ -12,10 +12,11 @@ use signpost_protocol::{
 };
 
 use super::{
-    epoch::Epoch, inception::verify_inception, organization::Organization, statements::Refusal,
+    epoch::Epoch, evaluators::check_set, inception::verify_inception, organization::Organization,
+    statements::Refusal,
 };
 use crate::{
-    blinding::{self, EvaluatorIndex, KeyShare, PublicShare},
+    blinding::{self, KeyShare},
     secret::SecretKey,
     signing::{self, CheckedKey, VerifyError},
     verified::Verified,
@@ -144,36 +145,8 @@ pub(super) fn check(bytes: &[u8], network: &NetworkId) -> Result<Checked, Foundi
         return Err(inconsistent("a steward is not a member"));
     }
     let is_member = |organization: &OrganizationId| organizations.contains_key(organization);
-    check_evaluators(&founding.evaluators, is_member).map_err(inconsistent)?;
+    if let Some(set) = &founding.evaluators {
+        check_set(set, is_member).map_err(inconsistent)?;
+    }
     Ok((founding, epoch, organizations))
-}
-
-fn check_evaluators(
-    set: &EvaluatorSet,
-    is_member: impl Fn(&OrganizationId) -> bool,
-) -> Result<(), &'static str> {
-    let mut shares = Vec::new();
-    for (position, evaluator) in set.evaluators.iter().enumerate() {
-        if usize::from(evaluator.index) != position + 1 {
-            return Err("evaluators are not numbered from 1");
-        }
-        if !is_member(&evaluator.organization) {
-            return Err("an evaluator is not a member");
-        }
-        let share = PublicShare::from_bytes(*evaluator.public_share)
-            .map_err(|_| "a public share is not a group element")?;
-        let index =
-            EvaluatorIndex::new(evaluator.index).ok_or("evaluators are not numbered from 1")?;
-        shares.push((index, share));
-    }
-    let distinct: BTreeSet<_> = set.evaluators.iter().map(|e| e.organization).collect();
-    if distinct.len() != set.evaluators.len() {
-        return Err("an organization evaluates twice");
-    }
-    let group =
-        PublicShare::from_bytes(*set.group).map_err(|_| "the group key is not a group element")?;
-    if !blinding::group_public_matches(usize::from(set.threshold), &shares, &group) {
-        return Err("the public shares do not make up the group key");
-    }
-    Ok(())
 }

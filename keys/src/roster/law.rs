@@ -22,6 +22,7 @@ use super::{
     approvals::{Proposed, overlap},
     counting::{Counted, Counter, Counts, Outcome, settles},
     epoch::Epoch,
+    evaluators::Evaluators,
     statements::Statements,
 };
 
@@ -33,6 +34,7 @@ pub struct Law {
     pub(super) members: BTreeMap<OrganizationId, MemberLaw>,
     /// The proposals of the resets in effect, by organization, in the order of their lineages.
     resets: BTreeMap<OrganizationId, Vec<ContentHash>>,
+    pub(super) evaluators: Evaluators,
     proposals: BTreeMap<ContentHash, Decision>,
     /// Those that count only until they are approved again.
     doubted: BTreeSet<ContentHash>,
@@ -161,6 +163,7 @@ impl Law {
             epochs: vec![statements.first.clone()],
             members: BTreeMap::new(),
             resets: BTreeMap::new(),
+            evaluators: Evaluators::of_founding(statements),
             proposals: BTreeMap::new(),
             doubted: BTreeSet::new(),
             findings: Vec::new(),
@@ -172,6 +175,7 @@ impl Law {
         law.count(&counter, now);
         law.settle_members(statements);
         law.settle_resets(&counter, now);
+        law.follow_evaluators(statements);
         law.refuse_duplicate_codes(statements);
         law
     }
@@ -185,6 +189,12 @@ impl Law {
     #[must_use]
     pub fn proposal(&self, id: &ContentHash) -> Option<&Decision> {
         self.proposals.get(id)
+    }
+
+    /// Who evaluates.
+    #[must_use]
+    pub const fn evaluators(&self) -> &Evaluators {
+        &self.evaluators
     }
 
     /// The record of a member that counts. Where the member stands may be worse than it says: see
@@ -247,6 +257,10 @@ impl Law {
         self.resets.get(organization).map(Vec::as_slice).unwrap_or_default()
     }
 
+    pub(super) fn set_state(&mut self, id: &ContentHash, state: State) {
+        self.proposals.entry(*id).and_modify(|decision| decision.state = state);
+    }
+
     fn change_at(&mut self, instant: Timestamp, now: Timestamp) {
         if instant > now {
             let next = self.next_change.get_or_insert(instant);
@@ -303,7 +317,7 @@ impl Law {
     /// Of proposals for one subject and version that are law, the one that counts: what is not in
     /// doubt before what is, a later epoch's before an earlier one's, and of two whose lives do not
     /// overlap the later. None when they contradict each other.
-    fn prevailing(
+    pub(super) fn prevailing(
         &mut self,
         ids: &[ContentHash],
         subject: Subject,
@@ -329,7 +343,7 @@ impl Law {
                 State::Superseded
             };
             if is_conflict || *id != last {
-                self.proposals.entry(*id).and_modify(|decision| decision.state = becomes);
+                self.set_state(id, becomes);
             }
         }
         if is_conflict {
@@ -387,7 +401,7 @@ impl Law {
         }
     }
 
-    fn is_or_was_law(&self, id: &ContentHash) -> bool {
+    pub(super) fn is_or_was_law(&self, id: &ContentHash) -> bool {
         self.proposals.get(id).is_some_and(|d| matches!(d.state, State::Law | State::Fallen))
     }
 
@@ -413,7 +427,7 @@ impl Law {
             if let Some(MemberLaw { proposal: Some(before), .. }) =
                 self.members.insert(*organization, law)
             {
-                self.proposals.entry(before).and_modify(|d| d.state = State::Superseded);
+                self.set_state(&before, State::Superseded);
             }
         }
     }

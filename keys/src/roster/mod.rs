@@ -10,8 +10,11 @@
 
 mod approvals;
 mod batch;
+mod ceremonies;
+mod ceremony_outcome;
 mod counting;
 mod epoch;
+mod evaluators;
 mod file;
 mod founding;
 mod governing;
@@ -28,9 +31,7 @@ mod witness;
 use std::{collections::BTreeMap, sync::Arc};
 
 use signpost_protocol::{
-    ContentHash, KeyId, NetworkId, NodeId, OdsCode, OrganizationId, PublicKey, Timestamp,
-    blind::EvaluatorSet,
-    limits,
+    ContentHash, KeyId, NetworkId, NodeId, OdsCode, OrganizationId, PublicKey, Timestamp, limits,
     roster::{Change, KeyRecord, Parameters, Standing},
     statement::{Body, Envelope, KeyUse},
 };
@@ -43,8 +44,10 @@ use crate::{
 
 pub use approvals::OPEN_PER_STEWARD_MAX;
 pub use batch::{claimed, in_order};
+pub use ceremonies::{Ceremony, MessageSlot};
 pub use counting::Counts;
 pub use epoch::Epoch;
+pub use evaluators::Evaluators;
 pub use founding::{FoundingError, dealt_evaluators, endorse};
 pub use governing::Application;
 pub use inception::{incept, verify_inception};
@@ -141,7 +144,7 @@ pub struct Roster {
     members: BTreeMap<OrganizationId, Member>,
     by_ods: BTreeMap<OdsCode, OrganizationId>,
     keys: BTreeMap<KeyId, Vec<Listing>>,
-    evaluators: EvaluatorSet,
+    evaluators: Evaluators,
     digest: ContentHash,
     findings: Vec<Finding>,
     /// When enough stewards were last heard of.
@@ -172,7 +175,7 @@ impl Roster {
             members: BTreeMap::new(),
             by_ods: BTreeMap::new(),
             keys: BTreeMap::new(),
-            evaluators: founding.evaluators.clone(),
+            evaluators: law.evaluators.clone(),
             digest: law.digest(),
             findings: law.findings.clone(),
             fresh: Timestamp(0),
@@ -334,9 +337,9 @@ impl Roster {
         self.next_change
     }
 
-    /// The evaluators of the current key epoch.
+    /// Who evaluates.
     #[must_use]
-    pub const fn evaluators(&self) -> &EvaluatorSet {
+    pub const fn evaluators(&self) -> &Evaluators {
         &self.evaluators
     }
 

@@ -23,6 +23,7 @@ use signpost_protocol::{
 use super::{
     Roster,
     approvals::{Contradiction, OPEN_PER_STEWARD_MAX, Proposed, Signer, Status},
+    ceremonies::Ceremony,
     epoch::Epoch,
     founding::{self, FoundingError},
     heartbeats::Heartbeats,
@@ -105,6 +106,9 @@ pub struct Statements {
     pub(super) decided_epochs: BTreeMap<u64, Vec<Arc<Epoch>>>,
     pub(super) objections: BTreeMap<(ContentHash, KeyId), Verified<Objection>>,
     pub(super) heartbeats: BTreeMap<(OrganizationId, KeyId), Heartbeats>,
+    pub(super) ceremonies: BTreeMap<ContentHash, Ceremony>,
+    /// Of each steward's key the newest ceremony that it calls to.
+    pub(super) calls: BTreeMap<Signer, ContentHash>,
     pub(super) waiting: Waiting,
     /// Where each statement is kept.
     pub(super) places: BTreeMap<ContentHash, Place>,
@@ -122,6 +126,9 @@ pub(super) enum Place {
     Approval(ContentHash, OrganizationId, KeyId),
     Objection(ContentHash, KeyId),
     Heartbeat(OrganizationId, KeyId),
+    Call(ContentHash),
+    /// Of this ceremony.
+    Message(ContentHash),
 }
 
 /// Whether a statement could be verified.
@@ -161,6 +168,8 @@ impl Statements {
             decided_epochs: BTreeMap::new(),
             objections: BTreeMap::new(),
             heartbeats: BTreeMap::new(),
+            ceremonies: BTreeMap::new(),
+            calls: BTreeMap::new(),
             waiting: Waiting::default(),
             places: BTreeMap::new(),
             added: Vec::new(),
@@ -235,6 +244,8 @@ impl Statements {
             Place::Heartbeat(steward, key) => {
                 self.heartbeats.get(&(steward, key))?.get(hash)?.bytes()
             }
+            Place::Call(id) => self.ceremonies.get(&id)?.call().bytes(),
+            Place::Message(id) => self.ceremonies.get(&id)?.get(hash)?.bytes(),
         }))
     }
 
@@ -270,6 +281,7 @@ impl Statements {
     /// When it can never count, or there is no room.
     pub fn take(&mut self, bytes: &[u8], now: Timestamp) -> Result<Taken, Refusal> {
         self.lapse(now);
+        self.end_ceremonies(now);
         self.take_up(bytes, Some(now))
     }
 
@@ -291,10 +303,11 @@ impl Statements {
         self.take_up(bytes, Some(now))
     }
 
-    /// Drops what has expired by `now` without a decision. Returns the names of statements that are no
+    /// Drops what has expired by `now`: proposals without a decision, ceremonies. Returns the names of statements that are no
     /// longer kept.
     pub fn drop_lapsed(&mut self, now: Timestamp) -> Vec<ContentHash> {
         self.lapse(now);
+        self.end_ceremonies(now);
         self.forget_lapsed();
         self.changes(false).dropped
     }
@@ -363,6 +376,8 @@ impl Statements {
             StatementKind::Approval => self.take_approval(hash, bytes, now),
             StatementKind::Objection => self.take_objection(hash, bytes, now),
             StatementKind::Heartbeat => self.take_heartbeat(hash, bytes, now),
+            StatementKind::CeremonyCall => self.take_call(hash, bytes, now),
+            StatementKind::CeremonyMessage => self.take_message(hash, bytes, now),
             _ => Err(Refusal::Kind),
         }
     }
@@ -489,9 +504,13 @@ impl Statements {
         Ok(Step::Taken)
     }
 
+    /// The founding's epoch, and all that were decided.
+    pub(super) fn epochs(&self) -> impl Iterator<Item = &Arc<Epoch>> {
+        std::iter::once(&self.first).chain(self.decided_epochs.values().flatten())
+    }
+
     /// Whether an organization is a steward in the founding or in any decided epoch.
     pub(super) fn is_or_was_steward(&self, organization: &OrganizationId) -> bool {
-        self.first.has(organization)
-            || self.decided_epochs.values().flatten().any(|epoch| epoch.has(organization))
+        self.epochs().any(|epoch| epoch.has(organization))
     }
 }

@@ -30,6 +30,8 @@ pub(super) enum Need {
     Proposal(ContentHash),
     /// Enough approvals of the proposal.
     Decision(ContentHash),
+    /// The call to the ceremony.
+    Ceremony(ContentHash),
 }
 
 /// A statement that waits, with what it waits for.

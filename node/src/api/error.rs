@@ -149,6 +149,11 @@ impl From<LocateError> for ApiError {
                     .detail("too-few-evaluators")
                     .retry_after(PEER_RETRY)
             }
+            LocateError::NoKey => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, IssueCode::Transient, text)
+                    .detail("no-key")
+                    .retry_after(PEER_RETRY)
+            }
             LocateError::NotAdmitted(error) => error.into(),
             LocateError::Busy(_) => Self::busy(text),
             LocateError::Storage(_) => storage(text),

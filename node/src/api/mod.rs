@@ -22,6 +22,7 @@ mod admin;
 mod body;
 mod document_reference;
 mod error;
+mod evaluators;
 mod guard;
 mod import;
 pub(crate) mod joining;
@@ -126,6 +127,7 @@ pub fn router(state: ApiState) -> Router {
             get(roster::read).post(roster::submit).layer(slots(ROSTER_REQUESTS_MAX)),
         )
         .route("/signpost/v1/invitations", post(joining::invite))
+        .route("/signpost/v1/evaluators/ceremonies/{call}/join", post(evaluators::join))
         .route("/signpost/v1/applicants", get(joining::applicants))
         .route("/signpost/v1/confirm-restored", post(admin::confirm_restored));
     // Layers run from the last to the first.

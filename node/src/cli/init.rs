@@ -62,6 +62,7 @@ pub(super) fn command(dir: &Path, args: &Args, json: bool) -> anyhow::Result<Exi
         }],
         class_max: SizeClass::LARGEST.number(),
         cost: Cost::standard(),
+        deals_key: true,
     };
     let mut seed = Zeroizing::new([0; 32]);
     getrandom::fill(&mut *seed).context("the operating system gives no randomness")?;

@@ -86,6 +86,8 @@ enum Command {
     Locate(locate::Args),
     /// Governs the network: who is a member, who decides, and what was decided.
     Roster(roster::Args),
+    /// Shows and changes who turns blinded patients into locators, and by which shares of the key.
+    Evaluators(roster::evaluators::Args),
     /// Lists, renews and revokes the organization's own keys.
     Keys(roster::own_keys::Args),
     /// Shows how the running node is.
@@ -134,6 +136,7 @@ fn run_command(command: Command, dir: Option<PathBuf>, json: bool) -> anyhow::Re
         Command::Export(args) => export::command(dir, args, json),
         Command::Locate(args) => locate::command(dir, args, json),
         Command::Roster(args) => roster::command(dir, args, json),
+        Command::Evaluators(args) => roster::evaluators::command(dir, args, json),
         Command::Keys(args) => roster::own_keys::command(dir, args, json),
         Command::Status(args) => status::command(dir, args, json),
         Command::ConfirmRestored(args) => status::confirm_restored(dir, args, json),

@@ -120,13 +120,15 @@ fn report(status: &StatusReport) -> String {
     let evaluators = &status.evaluators;
     line(
         "evaluators",
-        &format!(
-            "{} of {} connected ({}), {} needed",
-            evaluators.connected.len(),
-            evaluators.members.len(),
-            evaluators.connected.join(", "),
-            evaluators.threshold
-        ),
+        &match evaluators.members.len() {
+            0 => "none: the network has no blinding key yet".to_owned(),
+            members => format!(
+                "{} of {members} connected ({}), {} needed",
+                evaluators.connected.len(),
+                evaluators.connected.join(", "),
+                evaluators.threshold
+            ),
+        },
     );
     if evaluators.dealt {
         line("", "their shares were dealt by one party: for demonstrations only");
@@ -228,6 +230,9 @@ mod tests {
                 members: vec!["RX1".to_owned(), "RX2".to_owned()],
                 connected: vec!["RX1".to_owned()],
                 dealt: true,
+                key_epoch: Some(1),
+                share_epoch: Some(1),
+                lacks_share: false,
             },
             roster: RosterStatus {
                 epoch: 2,

@@ -44,7 +44,7 @@ impl Core {
         writes: Vec<Write>,
     ) {
         let is_admitted = self.check_admitted(&asking).is_ok();
-        let epoch = self.roster.evaluators().key_epoch;
+        let epoch = self.key_epoch();
         let mut unknown = BTreeSet::new();
         for write in &writes {
             let (Write::Create { draft, .. }
@@ -249,7 +249,7 @@ impl Core {
             }
         }
         self.check_signing(&organization, turn.now.unix)?;
-        let key_epoch = self.roster.evaluators().key_epoch;
+        let key_epoch = self.key_epoch();
         let locator = self.cache.find(organization, key_epoch, &draft.patient, turn.now.uptime);
         let locator = locator.ok_or_else(|| {
             let busy = LocateError::Busy("the locator was not evaluated; try again");

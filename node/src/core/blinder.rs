@@ -3,7 +3,7 @@
 //! Enough evaluators are asked at once, one more when they are slow or wrong. A wrong share is
 //! never combined: it would be a plausible wrong locator, that is, a silent "no records".
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use rand_core::Rng as _;
 use signpost_keys::{
@@ -13,7 +13,7 @@ use signpost_keys::{
 };
 use signpost_protocol::{
     ContentHash, Locator, OrganizationId, PatientIdentifier, PublicKey,
-    blind::{EvaluateAnswer, EvaluatePurpose, EvaluateRequest, Evaluator},
+    blind::{EvaluateAnswer, EvaluatePurpose, EvaluateRequest, Evaluator, EvaluatorSet},
     codec::{self, Bounded},
     limits,
     locate::{RefusalCode, Reply},
@@ -38,11 +38,13 @@ pub(super) enum Waiter {
 pub(super) struct BlindingJob {
     waiter: Waiter,
     asking: OrganizationId,
+    /// Who was asked from the beginning: answers by other shares do not go together with theirs.
+    set: Arc<EvaluatorSet>,
     patients: Vec<PatientIdentifier>,
     blinding: Blinding,
     purpose: EvaluatePurpose,
     checked: Vec<CheckedEvaluation>,
-    /// Positions in the roster's list, the next to ask last.
+    /// Positions in the set's list, the next to ask last.
     unasked: Vec<usize>,
     /// Asked and not yet heard from.
     waiting: Vec<Asked>,
@@ -53,7 +55,7 @@ pub(super) struct BlindingJob {
 
 /// An evaluator that was asked.
 struct Asked {
-    /// Its position in the roster's list.
+    /// Its position in the set's list.
     evaluator: usize,
     /// The hash of the request.
     request: ContentHash,
@@ -78,18 +80,22 @@ impl Core {
         purpose: EvaluatePurpose,
         deadline: u64,
     ) {
+        let Some(set) = self.evaluator_set() else {
+            return self.blinded(turn, waiter, Err(LocateError::NoKey));
+        };
         let inputs = patients.iter().map(PatientIdentifier::blinding_input).collect();
         let blinding = Blinding::new(inputs, &mut self.rng)
             .expect("callers give 1 to 1,000 patients, whose inputs are short");
-        let mut unasked: Vec<usize> = (0..self.roster.evaluators().evaluators.len()).collect();
+        let mut unasked: Vec<usize> = (0..set.evaluators.len()).collect();
         // Every node begins elsewhere, and connected evaluators come first (that is, last).
         let turn_by = self.rng.next_u64() as usize % unasked.len().max(1);
         unasked.rotate_left(turn_by);
-        unasked.sort_by_key(|at| self.evaluator_is_near(turn, *at));
+        unasked.sort_by_key(|at| self.evaluator_is_near(turn, &set, *at));
         let id = self.number();
         let job = BlindingJob {
             waiter,
             asking,
+            set,
             patients,
             blinding,
             purpose,
@@ -106,9 +112,9 @@ impl Core {
 
     /// Asks as many evaluators as it takes, and `extra` more; ends the job when it can be ended.
     fn advance_blinding(&mut self, turn: &mut Turn<'_>, id: u64, extra: usize) {
-        let threshold = usize::from(self.roster.evaluators().threshold);
         loop {
             let Some(job) = self.blindings.get_mut(&id) else { return };
+            let threshold = usize::from(job.set.threshold);
             if job.checked.len() >= threshold {
                 return self.finish_blinding(turn, id);
             }
@@ -126,15 +132,16 @@ impl Core {
     }
 
     fn ask_evaluator(&mut self, turn: &mut Turn<'_>, id: u64, at: usize) {
-        let set = self.roster.evaluators();
+        let set = self.blindings[&id].set.clone();
         let evaluator = set.evaluators[at];
         let request_id = self.request_id();
         let now = turn.now;
         let peer = self.way_to_evaluator(turn, &evaluator);
-        let is_own = self.evaluating() == Some(evaluator.organization);
-        let set = self.roster.evaluators();
+        let own = self.own_share(&set);
         let job = self.blindings.get_mut(&id).expect("the caller holds a running job");
-        if is_own && let Some(share) = &self.me.share {
+        if let Some((own, share)) = own
+            && own.index == evaluator.index
+        {
             let evaluation = share
                 .evaluate(job.blinding.blinded(), &mut self.rng)
                 .map_err(|error| error.to_string())
@@ -181,7 +188,8 @@ impl Core {
         let position = job.waiting.iter().position(|asked| asked.evaluator == at);
         let Some(position) = position else { return };
         let Asked { request, peer, .. } = job.waiting.remove(position);
-        let evaluator = self.roster.evaluators().evaluators[at];
+        let set = job.set.clone();
+        let evaluator = set.evaluators[at];
         let reply = result.map_err(|failure| failure.to_string()).and_then(|frame| {
             codec::decode("reply", &frame, limits::EVALUATE_FRAME_BYTES_MAX)
                 .map_err(|error| error.to_string())
@@ -197,7 +205,7 @@ impl Core {
             }
         }
         let outcome =
-            reply.and_then(|reply| self.read_evaluation(turn, &evaluator, &request, reply));
+            reply.and_then(|reply| self.read_evaluation(turn, (&set, &evaluator), &request, reply));
         let (ods, name) = self.label(&evaluator.organization);
         let job = self.blindings.get_mut(&id).expect("looked up above");
         match outcome.and_then(|evaluation| {
@@ -215,7 +223,7 @@ impl Core {
     fn read_evaluation(
         &self,
         turn: &Turn<'_>,
-        evaluator: &Evaluator,
+        (set, evaluator): (&EvaluatorSet, &Evaluator),
         request: &ContentHash,
         reply: Reply,
     ) -> Result<Evaluation, String> {
@@ -233,7 +241,7 @@ impl Core {
         if answer.request != *request {
             return Err("it answered another request".to_owned());
         }
-        if answer.share_epoch != self.roster.evaluators().share_epoch {
+        if answer.share_epoch != set.share_epoch {
             return Err("it used a share of another epoch".to_owned());
         }
         Ok(Evaluation {
@@ -243,10 +251,9 @@ impl Core {
     }
 
     fn finish_blinding(&mut self, turn: &mut Turn<'_>, id: u64) {
-        let set = self.roster.evaluators();
-        let (threshold, epoch) = (usize::from(set.threshold), set.key_epoch);
-        let group = PublicShare::from_bytes(*set.group).expect("the roster was checked");
         let Some(job) = self.blindings.get_mut(&id) else { return };
+        let (threshold, epoch) = (usize::from(job.set.threshold), job.set.key_epoch);
+        let group = PublicShare::from_bytes(*job.set.group).expect("the roster was checked");
         let prfs = match job.blinding.combine(threshold, &group, &job.checked) {
             Ok(prfs) => prfs,
             Err(error) => {
@@ -267,12 +274,12 @@ impl Core {
         let mut failures = job.failures;
         let waiting: BTreeSet<usize> = job.waiting.iter().map(|asked| asked.evaluator).collect();
         for at in waiting {
-            let (ods, _) = self.label(&self.roster.evaluators().evaluators[at].organization);
+            let (ods, _) = self.label(&job.set.evaluators[at].organization);
             failures.push(format!("{ods}: no answer in time"));
         }
         let error = LocateError::TooFewEvaluators {
             reached: job.checked.len(),
-            needed: usize::from(self.roster.evaluators().threshold),
+            needed: usize::from(job.set.threshold),
             detail: failures.join("; "),
         };
         self.blinded(turn, job.waiter, Err(error));
@@ -300,7 +307,7 @@ impl Core {
                 self.fail_blinding(turn, id);
             } else {
                 job.hedge_at = uptime + HEDGE_AFTER;
-                let threshold = usize::from(self.roster.evaluators().threshold);
+                let threshold = usize::from(job.set.threshold);
                 let extra = (job.checked.len() + job.waiting.len() + 1).saturating_sub(threshold);
                 self.advance_blinding(turn, id, extra);
             }
@@ -318,9 +325,9 @@ impl Core {
     }
 
     /// 2 for this node's own share, 1 for a connected evaluator, 0 for any other.
-    fn evaluator_is_near(&self, turn: &Turn<'_>, at: usize) -> u8 {
-        let evaluator = self.roster.evaluators().evaluators[at];
-        if self.evaluating() == Some(evaluator.organization) {
+    fn evaluator_is_near(&self, turn: &Turn<'_>, set: &EvaluatorSet, at: usize) -> u8 {
+        let evaluator = set.evaluators[at];
+        if self.evaluates_for(set, &evaluator.organization) {
             return 2;
         }
         let way = self.way_to_evaluator(turn, &evaluator);

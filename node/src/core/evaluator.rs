@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use signpost_keys::{ValidAt, Verified, sign};
 use signpost_protocol::{
     OrganizationId, PublicKey,
-    blind::{EvaluateAnswer, EvaluatePurpose, EvaluateRequest},
+    blind::{EvaluateAnswer, EvaluatePurpose, EvaluateRequest, EvaluatorSet},
     codec::{self, Bounded, ByteString},
     locate::{RefusalCode, Reply},
 };
@@ -87,21 +87,19 @@ impl Core {
     ) -> Result<Verified<EvaluateAnswer>, RefusalCode> {
         let now = turn.now.unix;
         let request = self.verify_request::<EvaluateRequest>(turn, frame, peer)?;
-        let set = self.roster.evaluators();
-        let (key_epoch, share_epoch) = (set.key_epoch, set.share_epoch);
-        if self.evaluating() != Some(request.asked) {
-            return Err(RefusalCode::NotServed);
-        }
-        if request.key_epoch != key_epoch || request.share_epoch != share_epoch {
-            return Err(RefusalCode::Epoch);
-        }
+        let wanted = |set: &&EvaluatorSet| {
+            set.key_epoch == request.key_epoch && set.share_epoch == request.share_epoch
+        };
+        let set = self.answered_sets(now).find(wanted).ok_or(RefusalCode::Epoch)?.clone();
+        let own = self.own_share(&set);
+        let own = own.filter(|(evaluator, _)| evaluator.organization == request.asked);
+        let (evaluator, share) = own.ok_or(RefusalCode::NotServed)?;
         let asking = request.asking;
         self.admit_request(turn, asking, request.request, request.issued, request.expires)?;
         let elements = request.blinded.len();
         if !self.evaluated.admit(asking, request.purpose, elements, turn.now.uptime) {
             return Err(RefusalCode::Busy);
         }
-        let share = self.me.share.as_ref().ok_or(RefusalCode::NotServed)?;
         let blinded: Vec<[u8; 32]> = request.blinded.iter().map(|element| **element).collect();
         let evaluation = share.evaluate(&blinded, &mut self.rng).map_err(|error| {
             if self.complaints.may_log(peer, turn.now.uptime) {
@@ -113,8 +111,8 @@ impl Core {
         let answer = EvaluateAnswer {
             request: request.hash(),
             organization: request.asked,
-            index: share.index().get(),
-            share_epoch,
+            index: evaluator.index,
+            share_epoch: set.share_epoch,
             evaluated: Bounded::new(evaluated).ok_or_else(|| {
                 error!("an evaluation has more elements than its request");
                 RefusalCode::Internal

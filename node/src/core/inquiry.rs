@@ -122,7 +122,7 @@ impl Core {
             }
             _ => None,
         };
-        let epoch = self.roster.evaluators().key_epoch;
+        let epoch = self.key_epoch();
         let cached = self.cache.find(asking, epoch, &patient, turn.now.uptime).is_some();
         let id = self.number();
         let deadline = turn.now.uptime + deadline;
@@ -156,7 +156,7 @@ impl Core {
         id: u64,
         result: Result<(), LocateError>,
     ) {
-        let epoch = self.roster.evaluators().key_epoch;
+        let epoch = self.key_epoch();
         let uptime = turn.now.uptime;
         let Some(asking) = self.inquiries.get(&id).map(|inquiry| inquiry.asking) else { return };
         // It may have been suspended while its patient was blinded.

@@ -5,7 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 use signpost_protocol::{
-    OdsCode, OrganizationId, PatientIdentifier, Pointer, PointerId, PointerState, Timestamp,
+    ContentHash, OdsCode, OrganizationId, PatientIdentifier, Pointer, PointerId, PointerState,
+    Timestamp,
     codec::{ByteString, Text},
     invitation::Invitation,
     limits,
@@ -93,6 +94,12 @@ pub enum LocateError {
         /// Which failed, and why, by ODS code.
         detail: String,
     },
+    /// The network has no key yet by which locators are made.
+    #[error(
+        "the network has no blinding key yet, so nobody can be looked up: its evaluators have to make \
+         one first"
+    )]
+    NoKey,
     /// Nobody would answer.
     #[error(transparent)]
     NotAdmitted(#[from] NotAdmitted),
@@ -479,7 +486,7 @@ pub struct PeerStatus {
 }
 
 /// The blinding service as seen from this node.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct EvaluatorsStatus {
     /// How many it takes.
     pub threshold: usize,
@@ -489,6 +496,15 @@ pub struct EvaluatorsStatus {
     pub connected: Vec<String>,
     /// Whether the shares were dealt by one party: for demonstrations only.
     pub dealt: bool,
+    /// The epoch of their key; none while the network has no key.
+    #[serde(default)]
+    pub key_epoch: Option<u32>,
+    /// The epoch of their shares of it.
+    #[serde(default)]
+    pub share_epoch: Option<u32>,
+    /// Whether an organization of this node is one of them, and this node has no share.
+    #[serde(default)]
+    pub lacks_share: bool,
 }
 
 /// A request to the core, always on behalf of one organization that the node serves.
@@ -531,6 +547,8 @@ pub enum LocalRequest {
     RosterFile,
     /// Statements of the roster that an admin brings, at most [`STATEMENTS_PER_REQUEST_MAX`].
     SubmitStatements(Vec<Vec<u8>>),
+    /// Takes part in a ceremony of evaluators, as the asking organization: the hash of its call.
+    JoinCeremony(ContentHash),
     /// See [`StatusReport`].
     Status,
 }
@@ -577,6 +595,26 @@ pub enum InviteError {
     /// None of its nodes can be found by others.
     #[error("the roster lists no address of this organization: publish its keys first")]
     NoAddress,
+    /// The node has too much to do.
+    #[error("the node is too busy: {0}")]
+    Busy(&'static str),
+    /// A fault of this node's store.
+    #[error("the node's store failed: {0}")]
+    Storage(String),
+}
+
+/// Why this node takes no part in a ceremony.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinCeremonyError {
+    /// No such ceremony is under way, as far as this node has heard.
+    #[error(
+        "no such ceremony is under way: `signpost evaluators ceremony status` lists those that are"
+    )]
+    Unknown,
+    /// It cannot take part; the reason in a sentence.
+    #[error("{0}")]
+    Refused(String),
     /// The node has too much to do.
     #[error("the node is too busy: {0}")]
     Busy(&'static str),
@@ -641,6 +679,8 @@ pub enum LocalReply {
     /// To [`LocalRequest::SubmitStatements`], in the same order: what became of each, or why it was
     /// refused.
     SubmitStatements(Vec<Result<Submitted, String>>),
+    /// To [`LocalRequest::JoinCeremony`].
+    JoinCeremony(Result<(), JoinCeremonyError>),
     /// To [`LocalRequest::Status`].
     Status(Box<StatusReport>),
 }
@@ -668,7 +708,11 @@ impl LocalReply {
             }
             Self::SourceIds(Err(ListError::Storage(reason)))
             | Self::Export(Err(ListError::Storage(reason))) => fault.clone_into(reason),
+            Self::JoinCeremony(Err(JoinCeremonyError::Storage(reason))) => {
+                fault.clone_into(reason);
+            }
             Self::Locate(_)
+            | Self::JoinCeremony(_)
             | Self::Read(_)
             | Self::SourceIds(_)
             | Self::Export(_)

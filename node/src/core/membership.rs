@@ -233,6 +233,7 @@ impl Core {
         let batches = rows.into_batches();
         if !batches.is_empty() {
             self.membership.inventory.changed();
+            self.ceremonies.changed();
             publish.truncate(PUBLISHED_MAX);
             if from != From::Here {
                 let published = self.membership.may_publish(turn.now.uptime);
@@ -283,6 +284,8 @@ impl Core {
         self.membership.heartbeat_at = self.membership.heartbeat_at.min(turn.now.uptime);
         self.forget_digests(turn);
         self.tell_members(turn);
+        self.follow_evaluators(turn);
+        self.ceremonies.changed();
     }
 
     /// Follows time: what it changes by itself, and which keys are valid.
@@ -306,6 +309,7 @@ impl Core {
             self.tell_members(turn);
         }
         self.maintain_heartbeat(turn);
+        self.ceremonies.maintain(turn.now.uptime);
         self.maintain_roster_exchange(turn);
     }
 

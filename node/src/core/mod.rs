@@ -11,6 +11,8 @@
 //! | `answers` | what to believe of what they say |
 //! | `blinder` | how a patient becomes a locator: which evaluators to ask, when it fails |
 //! | `evaluator` | which blinded elements to evaluate for others |
+//! | `shares` | which evaluators to ask, and by which shares to answer |
+//! | `ceremony` | what this node owes to ceremonies of evaluators |
 //! | `holder` | what to answer when another organization asks |
 //! | `advertise` | creating, changing, deleting own pointers |
 //! | `own_digest` | when and how own pointers are advertised |
@@ -31,6 +33,7 @@ mod answers;
 mod blinder;
 mod cache;
 mod catch_up;
+mod ceremony;
 mod complaints;
 pub mod completeness;
 mod digests;
@@ -55,6 +58,7 @@ mod roster_exchange;
 mod roster_fetch;
 mod roster_gossip;
 pub mod rows;
+mod shares;
 pub mod source;
 mod sources;
 mod status;
@@ -122,7 +126,7 @@ pub struct Me {
     pub transport: SecretKey,
     /// The organizations it serves, at least one.
     pub served: Vec<Served>,
-    /// The share of the blinding key, when the first organization is an evaluator.
+    /// The share of the blinding key that was dealt to one of them, if any.
     pub share: Option<KeyShare>,
     /// Seals whose records its pointers stand for.
     pub storage: StorageKey,
@@ -201,6 +205,8 @@ pub struct Core {
     writes: BTreeMap<u64, WriteJob>,
     /// Jobs that can be decided; one in a turn, so that each sees what the one before it wrote.
     ready_writes: VecDeque<(WriteJob, Result<(), LocateError>)>,
+    shares: shares::Shares,
+    ceremonies: ceremony::Ceremonies,
     evaluated: evaluator::Evaluated,
     /// Dial-backs under way for applicants.
     dial_backs: BTreeMap<u64, joining::DialBack>,
@@ -220,13 +226,14 @@ impl Core {
     /// # Panics
     /// When `me` serves no organization: there would be nobody to ask or answer for.
     #[must_use]
-    pub fn new(me: Me, statements: Statements, policy: Policy, seed: [u8; 32]) -> Self {
+    pub fn new(mut me: Me, statements: Statements, policy: Policy, seed: [u8; 32]) -> Self {
         assert!(!me.served.is_empty(), "a node serves at least one organization");
         let own = me
             .served
             .iter()
             .map(|served| (served.organization, OwnDigest::new(served.organization)))
             .collect();
+        let dealt = me.share.take();
         // Of the time nothing is known yet; the start makes it anew.
         let roster = Arc::new(statements.roster(Timestamp(0)));
         Self {
@@ -247,6 +254,8 @@ impl Core {
             blindings: BTreeMap::new(),
             writes: BTreeMap::new(),
             ready_writes: VecDeque::new(),
+            shares: shares::Shares::new(dealt),
+            ceremonies: ceremony::Ceremonies::default(),
             evaluated: evaluator::Evaluated::default(),
             dial_backs: BTreeMap::new(),
             recall: Recall::Told,
@@ -264,6 +273,7 @@ impl Core {
     pub fn start(&mut self, now: Now, store: &dyn Store) -> Result<Vec<Action>, rows::RowError> {
         let mut turn = Turn { now, store, actions: Vec::new() };
         self.started = now.unix;
+        self.load_ceremonies(&turn)?;
         self.load_membership(&mut turn)?;
         self.load_own_digests(&mut turn)?;
         self.load_heads(&mut turn)?;
@@ -311,6 +321,7 @@ impl Core {
         let own = own.map(|own| own.wakeup(self.is_recalling()));
         let writes = (!self.ready_writes.is_empty()).then_some(0);
         let soon = self.maintenance_at.min(self.membership.wakeup());
+        let soon = soon.min(self.shares.wakeup()).min(self.ceremonies.wakeup());
         inquiries.chain(blindings).chain(own).chain(writes).fold(soon, u64::min)
     }
 
@@ -318,6 +329,8 @@ impl Core {
     fn on_time(&mut self, turn: &mut Turn<'_>) {
         self.watch_clock(turn);
         self.refresh_when_due(turn);
+        self.follow_evaluators(turn);
+        self.drive_ceremonies(turn);
         self.expire_blindings(turn);
         self.expire_inquiries(turn);
         if let Some((job, blinded)) = self.ready_writes.pop_front() {
@@ -386,6 +399,7 @@ impl Core {
                     LocalReply::SubmitStatements(failed),
                 );
             }
+            LocalRequest::JoinCeremony(id) => self.join_ceremony(turn, ticket, asking, id),
             LocalRequest::Status => {
                 let report = self.status(&asking, turn.now, turn.store);
                 turn.answer(ticket, LocalReply::Status(Box::new(report)));
@@ -483,11 +497,6 @@ impl Core {
 
     fn served(&self, organization: &OrganizationId) -> Option<&Served> {
         self.me.served.iter().find(|served| served.organization == *organization)
-    }
-
-    /// The organization whose share of the blinding key this node holds, if it holds one.
-    fn evaluating(&self) -> Option<OrganizationId> {
-        self.me.share.as_ref().map(|_| self.me.served[0].organization)
     }
 
     /// Refuses what an organization that is not admitted cannot do: nobody would answer it.

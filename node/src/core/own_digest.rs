@@ -316,7 +316,7 @@ impl Core {
         self.rng.fill_bytes(&mut salt);
         self.rng.fill_bytes(&mut seed);
         let class_max = self.roster.member(&organization).map_or(0, |member| member.class_max);
-        let key_epoch = self.roster.evaluators().key_epoch;
+        let key_epoch = self.key_epoch();
         let own = self.own.get_mut(&organization).expect("only own digests are built");
         // Everything stored so far will be in it.
         own.pending.clear();
@@ -333,7 +333,7 @@ impl Core {
         result: Result<NewFilter, String>,
     ) {
         let uptime = turn.now.uptime;
-        let key_epoch = self.roster.evaluators().key_epoch;
+        let key_epoch = self.key_epoch();
         let Some(own) = self.own.get_mut(&organization) else { return };
         let (took, again, pending_since) = match own.build {
             Build::Running { since, again, pending_since } => {

@@ -13,6 +13,7 @@
 //! | `h` organization, node | another node's signed digest head: a cache |
 //! | `t` hash | a statement of the roster |
 //! | `i` code | an invitation, and what was handed in with it |
+//! | `e` hash of a call | the part that this node has in a ceremony of evaluators, and the share that came of it; sealed |
 //! | `r` | the store lost what came after this instant (u64 BE); see [`ROLLED_BACK_KEY`] |
 
 use minicbor::{Decode, Encode};
@@ -298,6 +299,23 @@ pub const STATEMENTS_PREFIX: &[u8] = b"t";
 #[must_use]
 pub fn statement_key(hash: &ContentHash) -> Vec<u8> {
     [STATEMENTS_PREFIX, &hash.as_bytes()[..]].concat()
+}
+
+/// Prefix of the parts in ceremonies of evaluators.
+pub const CEREMONIES_PREFIX: &[u8] = b"e";
+/// Bytes of the messages that a part is fixed by: of 16 dealers and 16 receivers 13 KiB.
+pub const FIXED_MESSAGES_BYTES_MAX: usize = 14 * 1024;
+
+/// Key of the part in the ceremony of this call.
+#[must_use]
+pub fn ceremony_key(call: &ContentHash) -> Vec<u8> {
+    [CEREMONIES_PREFIX, &call.as_bytes()[..]].concat()
+}
+
+/// The ceremony that a key of [`ceremony_key`] leads to.
+#[must_use]
+pub fn ceremony_of_key(key: &[u8]) -> Option<ContentHash> {
+    Some(ContentHash(key.strip_prefix(CEREMONIES_PREFIX)?.try_into().ok()?))
 }
 
 /// Key of a cached head.

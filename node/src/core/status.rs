@@ -91,6 +91,20 @@ impl Core {
         let suspended = suspended.filter(|m| self.served(&m.organization).is_none());
         notices.extend(suspended.map(|m| format!("{} ({}) is suspended", m.name, m.ods)));
         let evaluators = self.evaluators_status(now);
+        if evaluators.key_epoch.is_none() {
+            notices.push(
+                "the network has no blinding key yet, so nobody can be looked up: stewards call its \
+                 evaluators to make one with `signpost evaluators ceremony start`"
+                    .to_owned(),
+            );
+        }
+        if evaluators.lacks_share {
+            notices.push(
+                "this organization is an evaluator and this node has no share of the key: if no other \
+                 node of it has, ask the stewards for a resharing"
+                    .to_owned(),
+            );
+        }
         if evaluators.connected.len() < evaluators.threshold {
             notices.push(format!(
                 "{} of the {} evaluators that it takes are connected: new patients cannot be looked up",
@@ -251,10 +265,12 @@ impl Core {
     }
 
     fn evaluators_status(&self, now: Now) -> EvaluatorsStatus {
-        let set = self.roster.evaluators();
+        let Some(set) = self.roster.evaluators().current() else {
+            return EvaluatorsStatus::default();
+        };
         let ods = |organization| self.label(organization).0.to_string();
         let reachable = |organization: &OrganizationId| {
-            self.evaluating() == Some(*organization)
+            self.evaluates_for(set, organization)
                 || self.roster.member(organization).is_some_and(|member| {
                     let mut keys =
                         member.nodes.iter().flat_map(|node| node.transport_keys(now.unix));
@@ -271,6 +287,11 @@ impl Core {
                 .map(|e| ods(&e.organization))
                 .collect(),
             dealt: set.dealt,
+            key_epoch: Some(set.key_epoch.0),
+            share_epoch: Some(set.share_epoch),
+            lacks_share: (set.evaluators.iter())
+                .any(|one| self.served(&one.organization).is_some())
+                && self.own_share(set).is_none(),
         }
     }
 }

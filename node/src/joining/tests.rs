@@ -34,6 +34,7 @@ fn roster(seed: u64) -> Statements {
         nodes: nodes.collect(),
         class_max: 10,
         cost: Cost::weak_for_tests(),
+        deals_key: true,
     };
     setup::found(&plan, wall_clock(), &mut ChaCha20Rng::seed_from_u64(seed)).unwrap();
     setup::open(&plan.nodes[0].dir).unwrap().statements

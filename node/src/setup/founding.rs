@@ -1,7 +1,7 @@
 //! Founds a network in one go: every founder's keys, inception and directory, and the roster that
 //! they all endorse.
 //!
-//! Whoever runs this holds every founder's root key for a moment and deals the blinding key, so it
+//! Whoever runs this holds every founder's root key for a moment, and may deal the blinding key, so it
 //! suits demonstrations, tests and a network of one. Founders who do not share a machine exchange
 //! their signed statements instead.
 
@@ -81,6 +81,9 @@ pub struct Plan {
     pub class_max: u8,
     /// What guessing a keystore's passphrase costs.
     pub cost: Cost,
+    /// Whether the blinding key is dealt with the founding, by a party that could keep it; otherwise the
+    /// evaluators make it themselves afterwards, which takes three nodes at least.
+    pub deals_key: bool,
 }
 
 impl PlannedOrganization {
@@ -125,8 +128,12 @@ pub fn found(plan: &Plan, now: Timestamp, rng: &mut impl CryptoRng) -> Result<Fo
     };
     let ids: Vec<_> =
         nodes[..evaluators].iter().map(|node| node.founders[0].organization).collect();
-    let (evaluator_set, shares) =
-        dealt_evaluators(&ids, threshold as u16, rng).map_err(no_network)?;
+    let deals = plan.deals_key || nodes.len() < SHARED_FROM;
+    let (evaluator_set, shares) = match deals {
+        true => dealt_evaluators(&ids, threshold as u16, rng).map(|(set, s)| (Some(set), s)),
+        false => Ok((None, Vec::new())),
+    }
+    .map_err(no_network)?;
     let members = founders.iter().map(|founder| founder.record(plan)).collect::<Option<_>>();
     let stewards: Vec<Steward> =
         nodes.iter().take(STEWARDS_MAX).map(|node| node.founders[0].steward()).collect();
@@ -166,7 +173,8 @@ pub fn found(plan: &Plan, now: Timestamp, rng: &mut impl CryptoRng) -> Result<Fo
     for node in &nodes {
         publish(&node.plan.dir)?;
     }
-    Ok(Founded { network, warnings: warnings(nodes.len()) })
+    let warnings = if deals { warnings(nodes.len()) } else { Vec::new() };
+    Ok(Founded { network, warnings })
 }
 
 fn warnings(nodes: usize) -> Vec<String> {

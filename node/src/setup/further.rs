@@ -232,6 +232,7 @@ mod tests {
             }],
             class_max: 10,
             cost: Cost::weak_for_tests(),
+            deals_key: true,
         };
         let founded = found(&plan, wall_clock(), &mut rng).unwrap();
         let lock = KeysLock::take(&dir, || ()).unwrap();

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use super::{
     INCEPTION_FILE, KEYS_DIRECTORY, NEXT_ROOT_KEYSTORE, ROOT_KEYSTORE, ROOT_PASSPHRASE_FILE,
     ROSTER_FILE, SetupError,
-    opening::{evaluator_share, fit, folders, node_keystore, node_of_key, own_roster, secret},
+    opening::{fit, folders, node_keystore, node_of_key, own_roster, secret},
     secret_names,
     staging::{private_directory, write_keystore, write_passphrase, write_whole},
 };
@@ -157,8 +157,7 @@ impl NodeKeys {
         };
         let transport = key(secret_names::TRANSPORT.to_owned())?.public();
         let pointer = |organization: &OrganizationId| key(secret_names::pointer(organization));
-        let share = evaluator_share(&self.keystore, &self.path)?;
-        fit((self.dir(), folders), roster, (&transport, pointer), share.as_ref()).map(|_| ())
+        fit((self.dir(), folders), roster, (&transport, pointer)).map(|_| ())
     }
 
     /// The public half of the key that the node uses from its next start on.

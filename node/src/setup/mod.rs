@@ -63,7 +63,7 @@ pub(crate) use further::ApplicationFile;
 pub use further::{apply_further, take_on, waiting_folder, waits};
 pub use joining::{Candidate, admit, apply, candidate, renew};
 pub use key_change::{KeysLock, NodeKeys, OwnKey, keep_roster, new_root, organization_of};
-pub use opening::{holds_share, open, organizations};
+pub use opening::{open, organizations};
 pub use preparing::{NodeRequest, Prepared, RequestError, prepare, prepared, take_up};
 
 /// Name of the file that holds the bearer token of an organization, in its folder.

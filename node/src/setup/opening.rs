@@ -39,7 +39,7 @@ pub fn open(dir: &Path) -> Result<Identity, SetupError> {
         Ok(SecretKey::from_seed(&*secret(&secret_names::pointer(organization))?))
     };
     let keys = (&transport.public(), pointer);
-    let (node, served) = fit((dir, &folders), &roster, keys, evaluator_share.as_ref())?;
+    let (node, served) = fit((dir, &folders), &roster, keys)?;
     let dir = dir.to_owned();
     Ok(Identity {
         statements,
@@ -52,21 +52,6 @@ pub fn open(dir: &Path) -> Result<Identity, SetupError> {
         config,
         dir,
     })
-}
-
-/// Whether the node in `dir` holds the share of the blinding key that `roster` lists for an
-/// organization. Takes as long as its keystore's cost says, on purpose.
-///
-/// # Errors
-/// Names the file at fault.
-pub fn holds_share(
-    dir: &Path,
-    roster: &Roster,
-    organization: &OrganizationId,
-) -> Result<bool, SetupError> {
-    let (keystore, path, _) = node_keystore(dir, &Config::read(dir)?)?;
-    let share = evaluator_share(&keystore, &path)?;
-    Ok(share.is_some_and(|share| is_listed(roster, organization, &share)))
 }
 
 /// The roster that the node in `dir` begins with, and what follows from it.
@@ -97,7 +82,6 @@ pub(super) fn fit(
     (dir, folders): (&Path, &[PathBuf]),
     roster: &Roster,
     (transport, pointer): (&PublicKey, impl Fn(&OrganizationId) -> Result<SecretKey, SetupError>),
-    evaluator_share: Option<&KeyShare>,
 ) -> Result<(signpost_protocol::NodeId, Vec<ServedIdentity>), SetupError> {
     let mismatch = |what: &str| SetupError::Mismatch { dir: dir.to_owned(), what: what.to_owned() };
     let mut served: Vec<ServedIdentity> = Vec::with_capacity(folders.len());
@@ -124,15 +108,6 @@ pub(super) fn fit(
         }
         let (ods, name) = (member.ods.clone(), member.name.clone());
         served.push(ServedIdentity { organization, ods, name, pointer, api_token });
-    }
-    if let Some(share) = evaluator_share {
-        let evaluating = served
-            .iter()
-            .position(|served| is_listed(roster, &served.organization, share))
-            .ok_or_else(|| {
-                mismatch("the evaluator's share is not the one that the roster lists")
-            })?;
-        served[..=evaluating].rotate_right(1);
     }
     let node = node.ok_or_else(|| mismatch("it serves no organization"))?;
     Ok((node, served))
@@ -229,15 +204,6 @@ pub(super) fn node_of_key<'a>(
     transport: &PublicKey,
 ) -> Option<&'a MemberNode> {
     nodes.iter().find(|node| node.transport.iter().any(|listed| listed.key == *transport))
-}
-
-/// Whether the roster lists this share for an organization.
-fn is_listed(roster: &Roster, organization: &OrganizationId, share: &KeyShare) -> bool {
-    roster.evaluators().evaluators.iter().any(|evaluator| {
-        evaluator.organization == *organization
-            && evaluator.index == share.index().get()
-            && *evaluator.public_share == share.public().to_bytes()
-    })
 }
 
 pub(super) fn secret(

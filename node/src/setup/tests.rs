@@ -39,6 +39,7 @@ fn plan(parent: &Path, count: usize) -> Plan {
         nodes,
         class_max: 10,
         cost: Cost::weak_for_tests(),
+        deals_key: true,
     }
 }
 
@@ -76,7 +77,7 @@ fn every_founder_opens_what_was_founded() {
             assert_eq!(speaks_for(NOW.minus(3_600_000)), [served.organization]);
             assert_eq!(speaks_for(NOW.plus(89 * DAY)), [served.organization]);
             assert!(speaks_for(NOW.plus(90 * DAY)).is_empty());
-            let set = identity.roster.evaluators();
+            let set = identity.roster.evaluators().current().unwrap();
             assert_eq!(set.evaluators.len(), evaluators);
             assert_eq!((usize::from(set.threshold), set.dealt), (threshold, true));
             shares += usize::from(identity.evaluator_share.is_some());
@@ -88,28 +89,43 @@ fn every_founder_opens_what_was_founded() {
 }
 
 #[test]
+fn without_a_dealt_key_three_nodes_are_founded_without_any_and_fewer_are_not() {
+    for (count, has_key) in [(1, true), (2, true), (3, false), (5, false)] {
+        let parent = tempfile::tempdir().unwrap();
+        let mut plan = plan(parent.path(), count);
+        plan.deals_key = false;
+        let founded = make(&plan, 1).unwrap();
+        assert_eq!(founded.warnings.is_empty(), !has_key, "{:?}", founded.warnings);
+        for planned in &plan.nodes {
+            let identity = open(&planned.dir).unwrap();
+            assert_eq!(identity.roster.evaluators().current().is_some(), has_key);
+            assert!(has_key || identity.evaluator_share.is_none());
+        }
+    }
+}
+
+#[test]
 fn a_node_of_many_organizations_has_keys_and_a_token_for_each_and_evaluates_once() {
     let parent = tempfile::tempdir().unwrap();
     let mut plan = plan(parent.path(), 3);
-    // Behind the others by name, and yet the one that evaluates.
     plan.nodes[1].organizations = vec![planned("Z1"), planned("GP1"), planned("GP2")];
     plan.nodes[1].organizations[2].standing = Standing::Suspended;
     let founded = make(&plan, 1).unwrap();
     assert_eq!(founded.warnings.len(), 1, "three nodes share the blinding key");
     let identity = open(&plan.nodes[1].dir).unwrap();
     let codes: Vec<_> = identity.served.iter().map(|served| served.ods.as_str()).collect();
-    assert_eq!(codes, ["Z1", "GP1", "GP2"]);
+    assert_eq!(codes, ["GP1", "GP2", "Z1"]);
     assert_eq!(
         organizations(&plan.nodes[1].dir).unwrap().iter().map(OdsCode::as_str).collect::<Vec<_>>(),
         ["GP1", "GP2", "Z1"]
     );
     assert!(identity.evaluator_share.is_some());
-    let evaluators = identity.roster.evaluators();
+    let evaluators = identity.roster.evaluators().current().unwrap();
     assert_eq!((evaluators.evaluators.len(), evaluators.threshold), (3, 2));
     let evaluates = |served: &ServedIdentity| {
         evaluators.evaluators.iter().any(|e| e.organization == served.organization)
     };
-    assert!(evaluates(&identity.served[0]) && !identity.served[1..].iter().any(evaluates));
+    assert!(evaluates(&identity.served[2]) && !identity.served[..2].iter().any(evaluates));
     let keys: BTreeSet<_> = identity.served.iter().map(|s| s.pointer.public()).collect();
     let tokens: BTreeSet<_> = identity.served.iter().map(|s| &s.api_token).collect();
     assert_eq!((keys.len(), tokens.len()), (3, 3));

@@ -125,9 +125,10 @@ pub struct Founding {
     /// The founders, each in version 0 of its record.
     #[n(3)]
     pub members: Bounded<MemberRecord, { limits::FOUNDERS_MAX }>,
-    /// Who evaluates blinded identifiers, and with which public shares.
+    /// Who evaluates blinded identifiers from the start, by shares that one party has dealt; none when
+    /// the key is still to be made, as it should be ([`CeremonyCall`](super::CeremonyCall)).
     #[n(4)]
-    pub evaluators: EvaluatorSet,
+    pub evaluators: Option<EvaluatorSet>,
     /// The first stewards, all of them founders.
     #[n(5)]
     pub stewards: Bounded<Steward, { limits::STEWARDS_MAX }>,
@@ -173,7 +174,8 @@ pub struct RosterFile {
     /// The bytes of the [`Founding`], whose SHA-256 is the network id.
     #[n(0)]
     pub founding: ByteString<{ limits::FOUNDING_BYTES_MAX }>,
-    /// Signed statements: endorsements, organization keys, approvals, objections, heartbeats.
+    /// Signed statements: endorsements, organization keys, approvals, objections, heartbeats, and those
+    /// of ceremonies under way.
     #[n(1)]
     pub statements:
         Bounded<ByteString<{ limits::STATEMENT_BYTES_MAX }>, { limits::STATEMENTS_MAX }>,

@@ -3,7 +3,7 @@
 
 use minicbor::{Decode, Encode};
 
-use super::Parameters;
+use super::{EvaluatorsRecord, Parameters};
 use crate::{
     codec::{self, Bounded, ByteString, DecodeError, Text},
     ids::{ContentHash, OdsCode, OrganizationId, PublicKey},
@@ -132,6 +132,9 @@ pub enum Change {
     /// A new root key for a member.
     #[n(2)]
     Root(#[n(0)] RootReset),
+    /// Who evaluates, with which public shares.
+    #[n(3)]
+    Evaluators(#[n(0)] EvaluatorsRecord),
 }
 
 /// What a change is about. Of the changes of one subject the highest version that is law counts.
@@ -143,6 +146,8 @@ pub enum Subject {
     Stewards,
     /// A member's root key.
     Root(OrganizationId),
+    /// The evaluators.
+    Evaluators,
 }
 
 impl Change {
@@ -153,6 +158,7 @@ impl Change {
             Self::Member(record) => (Subject::Member(record.organization()), record.version),
             Self::Stewards(epoch) => (Subject::Stewards, epoch.number),
             Self::Root(reset) => (Subject::Root(reset.organization), u64::from(reset.lineage)),
+            Self::Evaluators(record) => (Subject::Evaluators, record.version),
         }
     }
 }

@@ -2,16 +2,17 @@
 
 use signpost_keys::{
     SecretKey,
+    blinding::ceremony::Progress,
     roster::{Roster, Statements},
     sign,
 };
-use signpost_node::core::local::{LocalReply, LocalRequest, Submitted};
+use signpost_node::core::local::{JoinCeremonyError, LocalReply, LocalRequest, Submitted};
 use signpost_protocol::{
-    OrganizationId, Timestamp,
+    ContentHash, KeyEpoch, OrganizationId, Timestamp,
     codec::{self, Bounded, ByteString, Text},
     roster::{
-        Approval, Change, MemberRecord, Objection, OrganizationKeys, Proposal, Revocation,
-        RevocationReason, RootReset, Standing, Steward, StewardEpoch,
+        Approval, CeremonyCall, Change, Dealer, MemberRecord, Objection, OrganizationKeys,
+        Proposal, Revocation, RevocationReason, RootReset, Standing, Steward, StewardEpoch,
     },
 };
 
@@ -20,6 +21,8 @@ use crate::founding::{CLASS_MAX, FOUNDED, newcomer};
 
 /// Milliseconds that a proposal lives, unless a test says otherwise.
 pub const PROPOSAL_LIFE: u64 = 60_000;
+/// Milliseconds that a ceremony may take.
+const CEREMONY_LIFE: u64 = 120_000;
 
 impl Network {
     /// The true time.
@@ -217,7 +220,7 @@ impl Network {
     #[must_use]
     pub fn root_reset(&self, of: usize, seed: &[u8; 32]) -> Change {
         let root = SecretKey::from_seed(seed).public();
-        let next_root = signpost_protocol::ContentHash::of(root.as_bytes());
+        let next_root = ContentHash::of(root.as_bytes());
         let organization = self.nodes[of].founder.organization;
         Change::Root(RootReset { organization, lineage: 1, root, next_root })
     }
@@ -228,12 +231,78 @@ impl Network {
         let founder = &self.nodes[of].founder;
         let objection = Objection {
             organization: founder.organization,
-            proposal: signpost_protocol::ContentHash::of(&codec::encode(proposal)),
+            proposal: ContentHash::of(&codec::encode(proposal)),
             reason: Text::shortened("we have not lost it"),
             issued: self.true_time(),
         };
         let root = SecretKey::from_seed(&founder.root);
         sign(objection, &root, &self.statements.network()).bytes().to_vec()
+    }
+
+    /// A steward's call to a ceremony: to make a key among the first organizations of these nodes, or to
+    /// hand on the one there is, by these dealers. Its name and its bytes.
+    ///
+    /// # Panics
+    /// When the node does not answer.
+    pub fn ceremony_call(
+        &mut self,
+        at: usize,
+        (evaluators, threshold): (&[usize], u16),
+        dealers: &[usize],
+    ) -> (ContentHash, Vec<u8>) {
+        let statements = self.statements_at(at);
+        let roster = statements.roster(self.true_time());
+        let set = roster.evaluators().current();
+        let organization = |at: &usize| self.nodes[*at].founder.organization;
+        let dealers: Vec<_> = dealers.iter().map(organization).collect();
+        let holders = set.into_iter().flat_map(|set| set.evaluators.iter());
+        let dealers = holders
+            .filter(|holder| dealers.contains(&holder.organization))
+            .map(|holder| Dealer { index: holder.index, organization: holder.organization });
+        let founder = &self.nodes[at].founder;
+        let call = CeremonyCall {
+            steward: founder.organization,
+            number: statements.next_call_number(&founder.organization),
+            previous: roster.evaluators().id,
+            key_epoch: set.map_or(KeyEpoch(1), |set| set.key_epoch),
+            share_epoch: set.map_or(1, |set| set.share_epoch + 1),
+            threshold,
+            evaluators: Bounded::new(evaluators.iter().map(organization).collect()).expect("few"),
+            dealers: Bounded::new(dealers.collect()).expect("few"),
+            issued: self.true_time(),
+            expires: self.true_time().plus(CEREMONY_LIFE),
+        };
+        let govern = SecretKey::from_seed(&founder.govern);
+        let signed = sign(call, &govern, &self.statements.network());
+        (signed.hash(), signed.bytes().to_vec())
+    }
+
+    /// Has a node take part in a ceremony, as its first organization.
+    ///
+    /// # Errors
+    /// As the node says.
+    pub fn join_ceremony(&mut self, at: usize, call: ContentHash) -> Result<(), JoinCeremonyError> {
+        match self.call(at, LocalRequest::JoinCeremony(call)) {
+            LocalReply::JoinCeremony(result) => result,
+            _ => unreachable!("the core replies in kind"),
+        }
+    }
+
+    /// What came out of a ceremony in the view of a node, as the stewards are to put it in force; why
+    /// there is nothing, else.
+    ///
+    /// # Errors
+    /// That it is unknown, not complete, or came to nothing.
+    pub fn ceremony_outcome(&mut self, at: usize, call: ContentHash) -> Result<Change, String> {
+        let statements = self.statements_at(at);
+        let roster = statements.roster(self.true_time());
+        let evaluators = roster.evaluators();
+        let ceremony = statements.ceremony(&call).ok_or("it is not known")?;
+        match ceremony.watch(evaluators)? {
+            Progress::Done(outcome) => Ok(Change::Evaluators(evaluators.next(ceremony, &outcome)?)),
+            Progress::Failed(fault) => Err(fault.to_string()),
+            other => Err(format!("{other:?}")),
+        }
     }
 
     /// What each running node has made law, hashed.

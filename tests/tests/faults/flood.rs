@@ -257,7 +257,7 @@ impl Flooder {
     fn evaluate(&self, rng: &mut ChaCha20Rng) -> Vec<u8> {
         let mut request = [0; 16];
         rng.fill_bytes(&mut request);
-        let set = self.identity.roster.evaluators();
+        let set = self.identity.roster.evaluators().current().unwrap();
         let now = wall_clock();
         let blinded = self.blinded.iter().map(|element| (*element).into()).collect();
         let request = EvaluateRequest {
@@ -278,7 +278,7 @@ impl Flooder {
     fn anything(&self, rng: &mut ChaCha20Rng) -> (Plane, Vec<u8>) {
         let mut locator = [0; 32];
         rng.fill_bytes(&mut locator);
-        let key_epoch = self.identity.roster.evaluators().key_epoch;
+        let key_epoch = self.identity.roster.evaluators().current().unwrap().key_epoch;
         let subject = AskSubject::Locator { key_epoch, locator: Locator(locator), after: None };
         match rng.next_u64() % 8 {
             0 | 1 => (Plane::Ask, self.ask(subject, rng)),

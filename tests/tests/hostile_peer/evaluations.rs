@@ -233,7 +233,7 @@ fn request(network: &mut Network) -> EvaluateRequest {
     let mut rng = ChaCha20Rng::seed_from_u64(network.now);
     let blinding = Blinding::new(vec![patient(1).blinding_input()], &mut rng).unwrap();
     let blinded = blinding.blinded().iter().map(|element| (*element).into()).collect();
-    let set = network.roster.evaluators();
+    let set = network.roster.evaluators().current().unwrap();
     let mut id = [0; 16];
     id[..8].copy_from_slice(&network.now.to_be_bytes());
     EvaluateRequest {

@@ -58,6 +58,7 @@ impl Federation {
             nodes,
             class_max: SizeClass::for_locators(1_000).unwrap().number(),
             cost: Cost::weak_for_tests(),
+            deals_key: true,
         };
         setup::found(&plan, wall_clock(), &mut ChaCha20Rng::seed_from_u64(7)).unwrap();
         let mut federation = Self {

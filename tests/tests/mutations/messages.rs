@@ -195,7 +195,7 @@ impl Network {
             founded: NOW,
             parameters: Parameters::STANDARD,
             members: list(founders.iter().map(Founder::record).collect()),
-            evaluators,
+            evaluators: Some(evaluators),
             stewards: list(founders.iter().map(Founder::steward).collect()),
             threshold: 2,
         });

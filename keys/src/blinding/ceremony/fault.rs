@@ -34,7 +34,7 @@ impl fmt::Display for Party {
 }
 
 /// The messages of a ceremony.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MessageKind {
     /// A dealer's commitments: [`super::Dealing`].
     Dealing,

@@ -14,6 +14,7 @@ use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 use rand_core::CryptoRng;
 use signpost_protocol::{
     ContentHash, NetworkId, NodeId, OdsCode, OrganizationId, Timestamp,
+    blind::EvaluatorSet,
     codec::{self, Bounded, ByteString, Text},
     roster::{
         Approval, Change, Founding, Heartbeat, Inception, KeyRecord, MemberRecord, NodeRecord,
@@ -148,12 +149,17 @@ impl Network {
             founded: FOUNDED,
             parameters: Parameters::STANDARD,
             members: list(members.collect()),
-            evaluators,
+            evaluators: Some(evaluators),
             stewards: list(parties[..count].iter().map(|party| party.steward()).collect()),
             threshold,
         };
         let sets = parties[..count].iter().map(|party| party.key_set()).collect();
         Self { parties, founders: count, founding, sets, said: Vec::new() }
+    }
+
+    /// The evaluators of the founding.
+    fn dealt(&mut self) -> &mut EvaluatorSet {
+        self.founding.evaluators.as_mut().unwrap()
     }
 
     fn threshold(&self) -> usize {

@@ -47,7 +47,7 @@ fn edit_member(network: &mut Network, at: usize, change: impl FnOnce(&mut Member
 }
 
 fn edit_evaluator(network: &mut Network, at: usize, change: impl FnOnce(&mut Evaluator)) {
-    edit(&mut network.founding.evaluators.evaluators, at, change);
+    edit(&mut network.dealt().evaluators, at, change);
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn one_three_and_five_founders_make_a_network() {
         assert_eq!(roster.network(), id);
         assert_eq!(roster.members().count(), count);
         assert_eq!(roster.admitted().count(), count);
-        assert_eq!(roster.evaluators().evaluators.len(), count);
+        assert_eq!(roster.evaluators().current().unwrap().evaluators.len(), count);
         for founder in &network.parties[..count] {
             let member = roster.member(&founder.id).unwrap();
             assert_eq!(member.ods, founder.ods);
@@ -362,29 +362,29 @@ fn evaluators_must_be_members_with_shares_of_one_key() {
     for bytes in [[0; 32], [0xff; 32]] {
         let rule = contradiction(|n| edit_evaluator(n, 0, |e| e.public_share = bytes.into()));
         assert_eq!(rule, "a public share is not a group element");
-        let rule = contradiction(|n| n.founding.evaluators.group = bytes.into());
+        let rule = contradiction(|n| n.dealt().group = bytes.into());
         assert_eq!(rule, "the group key is not a group element");
     }
 
     let other_key = "the public shares do not make up the group key";
     let swapped = |n: &mut Network| {
-        let shares = n.founding.evaluators.evaluators.clone();
+        let shares = n.dealt().evaluators.clone();
         edit_evaluator(n, 0, |e| e.public_share = shares[1].public_share);
         edit_evaluator(n, 1, |e| e.public_share = shares[0].public_share);
     };
     assert_eq!(contradiction(swapped), other_key);
     for at in 0..3 {
         let of_group = |n: &mut Network| {
-            let group = n.founding.evaluators.group;
+            let group = n.dealt().group;
             edit_evaluator(n, at, |e| e.public_share = group);
         };
         assert_eq!(contradiction(of_group), other_key, "share {at}");
     }
     for threshold in [0, 1, 3, 4] {
-        let rule = contradiction(|n| n.founding.evaluators.threshold = threshold);
+        let rule = contradiction(|n| n.dealt().threshold = threshold);
         assert_eq!(rule, other_key, "threshold {threshold}");
     }
-    assert_eq!(contradiction(|n| n.founding.evaluators.evaluators = Bounded::default()), other_key);
+    assert_eq!(contradiction(|n| n.dealt().evaluators = Bounded::default()), other_key);
 }
 
 #[test]

@@ -11,8 +11,8 @@ use crate::{
         Api, OTHER_TOKEN, RESOURCE, SERVED, TOKEN, located, resource, search, with_handle,
     },
     core::local::{
-        Confirmation, EvaluatorsStatus, InviteError, LocalReply, LocalRequest, NotAdmitted, Page,
-        ReadError, RosterStatus, StatusReport,
+        Confirmation, EvaluatorsStatus, InviteError, JoinCeremonyError, LocalReply, LocalRequest,
+        NotAdmitted, Page, ReadError, RosterStatus, StatusReport,
     },
     handle::NodeHandle,
 };
@@ -29,6 +29,7 @@ pub(super) fn report(ready: bool) -> StatusReport {
             members: Vec::new(),
             connected: Vec::new(),
             dealt: true,
+            ..EvaluatorsStatus::default()
         },
         roster: RosterStatus {
             epoch: 0,
@@ -314,6 +315,7 @@ async fn the_token_decides_on_whose_behalf_a_request_is_made() {
         LocalRequest::Applicants => LocalReply::Applicants(Ok(Vec::new())),
         LocalRequest::RosterFile => LocalReply::RosterFile(Vec::new()),
         LocalRequest::SubmitStatements(_) => LocalReply::SubmitStatements(Vec::new()),
+        LocalRequest::JoinCeremony(_) => LocalReply::JoinCeremony(Err(JoinCeremonyError::Unknown)),
     });
     let requests = [
         ("GET", search("")),
@@ -324,6 +326,7 @@ async fn the_token_decides_on_whose_behalf_a_request_is_made() {
         ("GET", "/signpost/v1/sources/PAS/ids".to_owned()),
         ("POST", "/signpost/v1/confirm-restored".to_owned()),
         ("GET", "/signpost/v1/applicants".to_owned()),
+        ("POST", format!("/signpost/v1/evaluators/ceremonies/{}/join", "00".repeat(32))),
     ];
     for (method, path) in &requests {
         for token in [TOKEN, OTHER_TOKEN] {

@@ -236,6 +236,7 @@ pub(super) fn subject(subject: Subject) -> String {
     match subject {
         Subject::Member(organization) => format!("member {organization}"),
         Subject::Stewards => "stewards".to_owned(),
+        Subject::Evaluators => "evaluators".to_owned(),
         Subject::Root(organization) => format!("root {organization}"),
     }
 }

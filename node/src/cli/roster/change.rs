@@ -8,7 +8,7 @@ use signpost_protocol::{
 };
 
 use super::{
-    doubt, keys_words,
+    doubt, evaluators, keys_words,
     view::View,
     warnings::warnings,
     words::{about, count, duration, name, names, parameters, short, standing, time},
@@ -35,6 +35,7 @@ impl Words {
             Change::Member(record) => member_lines(view, record),
             Change::Stewards(epoch) => steward_lines(view, epoch),
             Change::Root(reset) => reset_lines(view, id, reset, proposal.expires),
+            Change::Evaluators(record) => evaluators::lines(view, record),
         };
         lines.push(format!("Why: {}", &*proposal.reason));
         lines.push(format!(
@@ -98,7 +99,7 @@ pub(super) fn is_grave(view: &View, change: &Change) -> Option<OrganizationId> {
             matches!(kind(view, record), Kind::Suspend | Kind::Expel).then(|| record.organization())
         }
         Change::Root(reset) => Some(reset.organization),
-        Change::Stewards(_) => None,
+        Change::Stewards(_) | Change::Evaluators(_) => None,
     }
 }
 
@@ -128,6 +129,7 @@ pub(super) fn title(view: &View, change: &Change) -> String {
         Change::Root(reset) => {
             format!("Replace the root key of {}.", name(view, &reset.organization))
         }
+        Change::Evaluators(record) => evaluators::title(record),
     }
 }
 

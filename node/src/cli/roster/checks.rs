@@ -10,7 +10,7 @@ use signpost_protocol::{
 };
 
 use super::{
-    doubt,
+    doubt, evaluators,
     view::View,
     words::{name, short, state, subject, time},
 };
@@ -160,6 +160,7 @@ pub(super) fn proposal(view: &View, id: &ContentHash, proposal: &Proposal) -> Re
         Change::Member(record) => member(view, record, in_doubt.is_some()),
         Change::Stewards(next) => stewards(view, next),
         Change::Root(reset) => root(view, reset),
+        Change::Evaluators(record) => evaluators::check(view, record),
     }
 }
 

@@ -77,6 +77,7 @@ fn anew(view: &View, change: &Change) -> String {
             format!("`signpost roster propose readmit {} --reason ...`", code(view, record))
         }
         Change::Stewards(_) => "`signpost roster propose stewards --reason ...`".to_owned(),
+        Change::Evaluators(_) => "`signpost evaluators refresh`, and what follows it".to_owned(),
         Change::Root(reset) => {
             let ods = view
                 .member(&reset.organization)
@@ -102,6 +103,9 @@ fn needs_nothing(view: &View, decision: &Decision, until: Timestamp) -> Option<S
         (State::Superseded, _) => newer(),
         (State::Objected | State::Conflicts, _) => Some("it is of no effect anyway".to_owned()),
         (_, Change::Stewards(next)) if next.number < view.roster.epoch().number() => newer(),
+        (_, Change::Evaluators(record)) if record.version < view.roster.evaluators().version => {
+            newer()
+        }
         // What falls cuts off rather than lets in.
         (_, Change::Member(record)) if record.standing != Standing::Admitted => {
             let who = name(view, &record.organization());

@@ -10,6 +10,7 @@ use serde_json::json;
 use signpost_keys::Member;
 use signpost_protocol::{
     OrganizationId,
+    blind::EvaluatorSet,
     codec::Bounded,
     roster::{KeyRecord, OrganizationKeys, Revocation, RevocationReason, Standing},
     statement::KeyUse,
@@ -100,12 +101,13 @@ fn check(view: &View, member: &Member) -> anyhow::Result<()> {
             ),
         ));
     }
-    let set = view.roster.evaluators();
-    let evaluates = set.evaluators.iter().any(|e| e.organization == member.organization);
-    if evaluates && set.evaluators.len() <= usize::from(set.threshold) {
+    if let Some(set) = evaluates(view, member)
+        && set.evaluators.len() <= usize::from(set.threshold)
+    {
         return Err(fail(
             format!("{who} is one of the {} evaluators, all of which are needed", set.threshold),
-            "no look-up would work in the network without it: the evaluators have to change first",
+            "no look-up would work in the network without it: first hand the key on to others, with `signpost \
+             evaluators reshare`",
         ));
     }
     Ok(())
@@ -124,12 +126,16 @@ pub(super) fn last_keys(
     Ok(OrganizationKeys { nodes: Bounded::default(), keys, ..set })
 }
 
+/// The evaluators, if the member is one of them.
+fn evaluates<'a>(view: &'a View, member: &Member) -> Option<&'a EvaluatorSet> {
+    let set = view.roster.evaluators().current()?;
+    set.evaluators.iter().any(|one| one.organization == member.organization).then_some(set)
+}
+
 /// What leaving means, and what it leaves.
 fn stays_behind(view: &View, member: &Member) -> String {
     let who = name(view, &member.organization);
-    let set = view.roster.evaluators();
-    let evaluates = set.evaluators.iter().any(|e| e.organization == member.organization);
-    let evaluator = if evaluates {
+    let evaluator = if let Some(set) = evaluates(view, member) {
         format!(
             "  - It is one of {} evaluators, of which {} are needed for every look-up: one fewer may \
              be away from now on.\n",

@@ -14,6 +14,7 @@ mod checks;
 mod diff;
 mod doubt;
 mod draft;
+pub(super) mod evaluators;
 mod exchange;
 mod govern;
 mod handed;

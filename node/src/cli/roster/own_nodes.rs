@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     cli::text::{fingerprint, fingerprint_words, print},
-    setup::{NodeRequest, holds_share},
+    setup::NodeRequest,
 };
 
 /// Runs `signpost keys add-node`.
@@ -91,7 +91,7 @@ pub(super) fn remove(
     }
     let mut shown = words(&own, &set)?;
     shown += &stays_behind(&id);
-    if view.is_evaluator(organization) && !holds_share(dir, &view.roster, organization)? {
+    if view.is_evaluator(organization) && own.source.status()?.evaluators.lacks_share {
         shown += &share(view, organization, &id)?;
     }
     if options.dry_run {
@@ -268,7 +268,7 @@ pub(super) fn share(
     id: &str,
 ) -> anyhow::Result<String> {
     let who = name(view, organization);
-    let set = view.roster.evaluators();
+    let Some(set) = view.roster.evaluators().current() else { return Ok(String::new()) };
     if set.evaluators.len() <= usize::from(set.threshold) {
         return Err(fail(
             format!(

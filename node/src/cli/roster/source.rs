@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use signpost_keys::roster::in_order;
-use signpost_protocol::limits;
+use signpost_protocol::{ContentHash, limits};
 
 use super::{fail, handed, view::View};
 use crate::{
@@ -96,6 +96,22 @@ impl Source {
             ));
         };
         Ok(client.get("/signpost/v1/status")?.json()?)
+    }
+
+    /// Has the node take part in a ceremony of evaluators.
+    ///
+    /// # Errors
+    /// When there is no node, or it says why it cannot.
+    pub(super) fn join_ceremony(&self, call: &ContentHash) -> anyhow::Result<()> {
+        let Self::Node(client) = self else {
+            return Err(fail(
+                "a roster file takes part in nothing".to_owned(),
+                "leave --file out, where the node runs",
+            ));
+        };
+        let path = format!("/signpost/v1/evaluators/ceremonies/{call}/join");
+        client.post(&path, "application/json", Vec::new(), &[])?;
+        Ok(())
     }
 
     /// Brings statements to the node, in an order in which few wait, and says what became of each.

@@ -179,6 +179,7 @@ impl View {
                 self.law.record(&self.statements, &organization).map_or(0, |record| record.version)
             }
             Subject::Stewards => self.roster.epoch().number(),
+            Subject::Evaluators => self.roster.evaluators().version,
             Subject::Root(organization) => {
                 self.member(&organization).map_or(0, |member| u64::from(member.lineage))
             }
@@ -195,8 +196,9 @@ impl View {
 
     /// Whether an organization evaluates blinded identifiers.
     pub(super) fn is_evaluator(&self, organization: &OrganizationId) -> bool {
-        let mut evaluators = self.roster.evaluators().evaluators.iter();
-        evaluators.any(|evaluator| evaluator.organization == *organization)
+        let sets = self.roster.evaluators().sets.iter();
+        sets.flat_map(|set| set.evaluators.iter())
+            .any(|evaluator| evaluator.organization == *organization)
     }
 
     /// Members that are not gone for good and have this ODS code, other than `but`.

@@ -7,6 +7,7 @@ use signpost_protocol::{
 };
 
 use super::{
+    evaluators,
     view::View,
     words::{count, name, names, short, standing, subject, time},
 };
@@ -40,6 +41,10 @@ pub(super) fn warnings(view: &View, id: &ContentHash, proposal: &Proposal) -> Ve
     match &proposal.change {
         Change::Member(record) => member(view, record, &mut warnings),
         Change::Stewards(next) => stewards(view, next, &mut warnings),
+        Change::Evaluators(record) if is_open => {
+            warnings.extend(evaluators::warnings(view, record))
+        }
+        Change::Evaluators(_) => {}
         Change::Root(reset) => {
             let standing = view.member(&reset.organization).map(|member| member.standing);
             if standing == Some(Standing::Admitted) {
@@ -61,6 +66,7 @@ fn versions(view: &View, about: Subject, version: u64, warnings: &mut Vec<String
             view.law.record(&view.statements, &organization).map(|r| r.version)
         }
         Subject::Stewards => Some(view.roster.epoch().number()),
+        Subject::Evaluators => Some(view.roster.evaluators().version),
         Subject::Root(organization) => {
             view.member(&organization).map(|member| u64::from(member.lineage))
         }
@@ -137,7 +143,7 @@ fn member(view: &View, record: &MemberRecord, warnings: &mut Vec<String>) {
         ));
     }
     if view.is_evaluator(&organization) {
-        let set = view.roster.evaluators();
+        let Some(set) = view.roster.evaluators().current() else { return };
         let others = set.evaluators.iter().map(|evaluator| evaluator.organization);
         let admitted =
             |other: &OrganizationId| *other != organization && view.roster.is_admitted(other);

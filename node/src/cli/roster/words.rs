@@ -86,6 +86,7 @@ pub(super) fn subject(view: &View, subject: Subject) -> String {
     match subject {
         Subject::Member(organization) => format!("the record of {}", name(view, &organization)),
         Subject::Stewards => "the stewards".to_owned(),
+        Subject::Evaluators => "the evaluators".to_owned(),
         Subject::Root(organization) => format!("the root key of {}", name(view, &organization)),
     }
 }

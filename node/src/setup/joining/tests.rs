@@ -58,6 +58,7 @@ fn network(dir: &Path) -> Statements {
         nodes: vec![planned(dir, "RX1", 20_100)],
         class_max: SizeClass::LARGEST.number(),
         cost: Cost::weak_for_tests(),
+        deals_key: true,
     };
     found(&plan, wall_clock().minus(1_000), &mut rng()).unwrap();
     open(dir).unwrap().statements

@@ -41,6 +41,7 @@ fn network() -> Network {
         nodes: vec![planned(&host, 20_100)],
         class_max: 10,
         cost: Cost::weak_for_tests(),
+        deals_key: true,
     };
     found(&plan, wall_clock().minus(1_000), &mut rng()).unwrap();
     let identity = open(&host).unwrap();
@@ -142,6 +143,7 @@ fn network_of_others() -> Statements {
         nodes: vec![planned(root.path(), 20_200)],
         class_max: 10,
         cost: Cost::weak_for_tests(),
+        deals_key: true,
     };
     found(&plan, wall_clock().minus(1_000), &mut rng()).unwrap();
     open(root.path()).unwrap().statements

@@ -111,7 +111,7 @@ pub fn ask(network: &Network, from: usize, to: usize, subject: AskSubject) -> Ve
 fn evaluation(network: &Network, from: usize, to: usize) -> Vec<u8> {
     let mut rng = ChaCha20Rng::seed_from_u64(network.now);
     let blinding = Blinding::new(vec![patient(1).blinding_input()], &mut rng).unwrap();
-    let set = network.roster.evaluators();
+    let set = network.roster.evaluators().current().unwrap();
     let issued = now(network, from);
     let request = EvaluateRequest {
         asked: network.nodes[to].founder.organization,

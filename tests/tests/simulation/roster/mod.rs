@@ -1,6 +1,7 @@
 //! A network whose roster changes while it runs.
 
 mod away;
+mod ceremony;
 mod clocks;
 mod expiry;
 mod hosted;

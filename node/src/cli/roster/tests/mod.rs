@@ -67,6 +67,7 @@ fn network_from(seed: u64) -> Network {
         nodes,
         class_max: 9,
         cost: Cost::weak_for_tests(),
+        deals_key: true,
     };
     setup::found(&plan, FOUNDED, &mut ChaCha20Rng::seed_from_u64(seed)).unwrap();
     let dirs: Vec<PathBuf> = plan.nodes.into_iter().map(|planned| planned.dir).collect();

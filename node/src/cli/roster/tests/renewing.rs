@@ -63,6 +63,7 @@ pub(super) fn supplier_among(count: usize, others: u16, founded: Timestamp) -> S
         nodes,
         class_max: 9,
         cost: Cost::weak_for_tests(),
+        deals_key: true,
     };
     let mut rng = ChaCha20Rng::seed_from_u64(1);
     setup::found(&plan, founded, &mut rng).unwrap();

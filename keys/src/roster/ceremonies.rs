@@ -1,0 +1,265 @@
+//! Ceremonies of evaluators that are under way: the calls to them, and what their parties have sent.
+//!
+//! They travel like everything else of the roster, so that whoever was away gets all of them; but they
+//! decide nothing, and go when the time of the call is over. Bounded: of each steward's key the newest
+//! call, and of each party the messages that the ceremony asks of it, two of each where it contradicts
+//! itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use signpost_protocol::{
+    ContentHash, OrganizationId, Timestamp,
+    roster::{CeremonyCall, CeremonyMessage},
+    statement::{Body as _, Envelope},
+};
+
+use super::{
+    statements::{Place, Refusal, Statements, Step},
+    waiting::Need,
+};
+use crate::{
+    blinding::{
+        EvaluatorIndex,
+        ceremony::{Confirmation, Dealing, Enrolment, MessageKind, SealedShare},
+    },
+    signing,
+    verified::Verified,
+};
+
+/// What one message of a ceremony is: its kind, its sender, and for a sealed share its receiver.
+pub type MessageSlot = (MessageKind, EvaluatorIndex, Option<EvaluatorIndex>);
+
+/// A ceremony that was called, with what has come of it so far.
+#[derive(Clone, Debug)]
+pub struct Ceremony {
+    call: Verified<CeremonyCall>,
+    messages: BTreeMap<MessageSlot, Vec<Verified<CeremonyMessage>>>,
+}
+
+impl Ceremony {
+    /// Its name: the hash of the call.
+    #[must_use]
+    pub fn id(&self) -> ContentHash {
+        self.call.hash()
+    }
+
+    /// The call.
+    #[must_use]
+    pub const fn call(&self) -> &Verified<CeremonyCall> {
+        &self.call
+    }
+
+    /// What has come: for each message that is due one, or the two that contradict each other.
+    pub fn messages(&self) -> impl Iterator<Item = (MessageSlot, &Verified<CeremonyMessage>)> {
+        self.messages.iter().flat_map(|(slot, all)| all.iter().map(|one| (*slot, one)))
+    }
+
+    /// The index under which an organization deals, if it does.
+    #[must_use]
+    pub fn dealer(&self, organization: &OrganizationId) -> Option<EvaluatorIndex> {
+        if self.call.dealers.is_empty() {
+            return self.receiver(organization);
+        }
+        let mut dealers = self.call.dealers.iter();
+        let dealer = dealers.find(|dealer| dealer.organization == *organization)?;
+        EvaluatorIndex::new(dealer.index)
+    }
+
+    /// The index under which an organization is to hold a share, if it is.
+    #[must_use]
+    pub fn receiver(&self, organization: &OrganizationId) -> Option<EvaluatorIndex> {
+        let at = self.call.evaluators.iter().position(|one| one == organization)?;
+        EvaluatorIndex::new(u16::try_from(at + 1).ok()?)
+    }
+
+    /// Whether an organization owes messages of this kind under this index.
+    fn expects(&self, organization: &OrganizationId, slot: &MessageSlot) -> bool {
+        let (kind, sender, receiver) = slot;
+        if receiver.is_some_and(|to| usize::from(to.get()) > self.call.evaluators.len()) {
+            return false;
+        }
+        let role = match kind {
+            MessageKind::Dealing | MessageKind::SealedShare => self.dealer(organization),
+            // Where a key is made, the dealing carries what an enrolment would.
+            MessageKind::Enrolment if self.call.dealers.is_empty() => None,
+            MessageKind::Enrolment | MessageKind::Confirmation => self.receiver(organization),
+        };
+        role == Some(*sender)
+    }
+
+    pub(super) fn get(&self, hash: &ContentHash) -> Option<&Verified<CeremonyMessage>> {
+        self.messages.values().flatten().find(|message| message.hash() == *hash)
+    }
+
+    /// Takes up a message; returns those that are not kept any more, perhaps the new one.
+    ///
+    /// Of the same message signed twice the one of the smaller hash is kept, and of different ones in
+    /// one place the two smallest: the same in whatever order they come.
+    fn add(&mut self, slot: MessageSlot, message: Verified<CeremonyMessage>) -> Vec<ContentHash> {
+        let kept = self.messages.entry(slot).or_default();
+        let mut before: Vec<_> = kept.iter().map(Verified::hash).collect();
+        before.push(message.hash());
+        kept.push(message);
+        kept.sort_by_key(Verified::hash);
+        let mut seen: BTreeSet<Vec<u8>> = BTreeSet::new();
+        kept.retain(|one| seen.insert(one.message.to_vec()));
+        kept.truncate(2);
+        before.retain(|hash| kept.iter().all(|one| one.hash() != *hash));
+        before
+    }
+}
+
+impl Statements {
+    /// The ceremonies that are under way, by their names.
+    pub fn ceremonies(&self) -> impl Iterator<Item = (&ContentHash, &Ceremony)> {
+        self.ceremonies.iter()
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn ceremony(&self, id: &ContentHash) -> Option<&Ceremony> {
+        self.ceremonies.get(id)
+    }
+
+    /// The number of the next call of a steward: one more than its last.
+    #[must_use]
+    pub fn next_call_number(&self, steward: &OrganizationId) -> u64 {
+        let calls = self.ceremonies.values().filter(|one| one.call.steward == *steward);
+        calls.map(|one| one.call.number).max().map_or(1, |last| last.saturating_add(1))
+    }
+
+    pub(super) fn take_call(
+        &mut self,
+        hash: ContentHash,
+        bytes: &[u8],
+        now: Option<Timestamp>,
+    ) -> Result<Step, Refusal> {
+        let envelope = Envelope::parse(CeremonyCall::KIND, bytes, CeremonyCall::BYTES_MAX)?;
+        let key_id = envelope.key_id();
+        // Whose key to look for stands inside; nothing else is believed before the signature.
+        let claimed: CeremonyCall = envelope.body()?;
+        let steward = claimed.steward;
+        let Some(key) = self.epochs().find_map(|epoch| epoch.key(&steward, &key_id)).cloned()
+        else {
+            return Ok(Step::Waits(Need::Steward(steward)));
+        };
+        let call = signing::verify::<CeremonyCall>(&envelope, bytes, &key, &self.network)?;
+        self.check_issued(call.issued, now)?;
+        let life_max = self.epochs().map(|epoch| epoch.parameters.proposal_life_max).max();
+        check_call(&call, life_max.unwrap_or_default()).map_err(Refusal::Inconsistent)?;
+        if now.is_some_and(|now| call.expires <= now) {
+            return Err(Refusal::Inconsistent("the time of the ceremony is over"));
+        }
+        let known = self.calls.get(&(steward, key_id)).copied();
+        let place = |id: &ContentHash| self.ceremonies.get(id).map(|one| (one.call.number, *id));
+        if known.as_ref().and_then(place).is_some_and(|known| known >= (call.number, hash)) {
+            return Ok(Step::Taken);
+        }
+        known.inspect(|known| self.drop_ceremony(known));
+        self.calls.insert((steward, key_id), hash);
+        self.ceremonies.insert(hash, Ceremony { call, messages: BTreeMap::new() });
+        self.keep(hash, Place::Call(hash));
+        self.met.push(Need::Ceremony(hash));
+        Ok(Step::Taken)
+    }
+
+    pub(super) fn take_message(
+        &mut self,
+        hash: ContentHash,
+        bytes: &[u8],
+        now: Option<Timestamp>,
+    ) -> Result<Step, Refusal> {
+        let envelope = Envelope::parse(CeremonyMessage::KIND, bytes, CeremonyMessage::BYTES_MAX)?;
+        let key_id = envelope.key_id();
+        // Which ceremony, and whose key, stands inside; nothing else is believed before the signature.
+        let claimed: CeremonyMessage = envelope.body()?;
+        let Some(ceremony) = self.ceremonies.get(&claimed.ceremony) else {
+            return Ok(Step::Waits(Need::Ceremony(claimed.ceremony)));
+        };
+        let refuse = |rule| Err(Refusal::Inconsistent(rule));
+        let Some((slot, ceremony_id)) = read(&claimed.message) else {
+            return refuse("it is no message of a ceremony");
+        };
+        if ceremony_id != claimed.ceremony.0 {
+            return refuse("the message is of another ceremony");
+        }
+        if !ceremony.expects(&claimed.organization, &slot) {
+            return refuse("the ceremony does not expect this of its sender");
+        }
+        let Some(organization) = self.organizations.get(&claimed.organization) else {
+            return Ok(Step::Waits(Need::Organization(claimed.organization)));
+        };
+        let key = organization.transport_key(&key_id);
+        let Some((key, _)) = key.filter(|(_, valid)| valid.contains(&claimed.issued)) else {
+            return Ok(Step::Waits(Need::Keys(claimed.organization)));
+        };
+        let message = signing::verify::<CeremonyMessage>(&envelope, bytes, key, &self.network)?;
+        self.check_issued(message.issued, now)?;
+        let id = message.ceremony;
+        let Some(ceremony) = self.ceremonies.get_mut(&id) else { return Ok(Step::Taken) };
+        let dropped = ceremony.add(slot, message);
+        self.keep(hash, Place::Message(id));
+        dropped.iter().for_each(|old| self.drop_statement(old));
+        Ok(Step::Taken)
+    }
+
+    /// Drops the ceremonies whose time is over.
+    pub(super) fn end_ceremonies(&mut self, now: Timestamp) {
+        let over = self.ceremonies.iter().filter(|(_, one)| one.call.expires <= now);
+        for id in over.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.calls.retain(|_, known| *known != id);
+            self.drop_ceremony(&id);
+        }
+    }
+
+    fn drop_ceremony(&mut self, id: &ContentHash) {
+        let Some(ceremony) = self.ceremonies.remove(id) else { return };
+        for (_, message) in ceremony.messages() {
+            self.drop_statement(&message.hash());
+        }
+        self.drop_statement(id);
+    }
+}
+
+/// Checks a call, as far as it can be without knowing who evaluates now.
+fn check_call(call: &CeremonyCall, life_max: u64) -> Result<(), &'static str> {
+    let life = call.expires.since(call.issued);
+    if life == 0 || life > life_max {
+        return Err("a ceremony lasts longer than the network allows, or not at all");
+    }
+    let evaluators: BTreeSet<_> = call.evaluators.iter().collect();
+    if evaluators.len() != call.evaluators.len() {
+        return Err("an organization is to evaluate twice");
+    }
+    if call.threshold < 2 || usize::from(call.threshold) > evaluators.len() {
+        return Err("the threshold of a ceremony is 2 at least, and no more than its evaluators");
+    }
+    let ascend = call.dealers.windows(2).all(|pair| pair[0].index < pair[1].index);
+    let dealers: BTreeSet<_> = call.dealers.iter().map(|dealer| dealer.organization).collect();
+    if !ascend || call.dealers.iter().any(|dealer| dealer.index == 0) {
+        return Err("dealers stand in the order of their indices, from 1");
+    }
+    if dealers.len() != call.dealers.len() {
+        return Err("an organization is to deal twice");
+    }
+    Ok(())
+}
+
+/// What a message of a ceremony says of itself, and which ceremony it names.
+fn read(bytes: &[u8]) -> Option<(MessageSlot, [u8; 32])> {
+    if let Ok(dealing) = Dealing::from_bytes(bytes) {
+        let slot = (MessageKind::Dealing, dealing.dealer(), None);
+        return Some((slot, *dealing.ceremony().as_bytes()));
+    }
+    if let Ok(enrolment) = Enrolment::from_bytes(bytes) {
+        let slot = (MessageKind::Enrolment, enrolment.receiver(), None);
+        return Some((slot, *enrolment.ceremony().as_bytes()));
+    }
+    if let Ok(share) = SealedShare::from_bytes(bytes) {
+        let slot = (MessageKind::SealedShare, share.dealer(), Some(share.receiver()));
+        return Some((slot, *share.ceremony().as_bytes()));
+    }
+    let confirmation = Confirmation::from_bytes(bytes).ok()?;
+    let slot = (MessageKind::Confirmation, confirmation.receiver(), None);
+    Some((slot, *confirmation.ceremony().as_bytes()))
+}
