@@ -7,9 +7,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::core::{
     local::{
-        Applicant, Confirmation, InviteError, JoinCeremonyError, ListError, LocalReply,
-        LocalRequest, LocateError, LocateRequest, Located, Page, Put, ReadError, ReadPointer,
-        ReadRequest, StatusReport, Submitted, Write, WriteError, Written,
+        Applicant, Confirmation, EvidenceShown, InviteError, JoinCeremonyError, ListError,
+        LocalReply, LocalRequest, LocateError, LocateRequest, Located, Page, Put, ReadError,
+        ReadPointer, ReadRequest, StatusReport, Submitted, Write, WriteError, Written,
     },
     source::Source,
 };
@@ -168,6 +168,17 @@ impl NodeHandle {
             Ok(LocalReply::Invite(result)) => result.map(|invitation| *invitation),
             Ok(_) => unreachable!("the core replies in kind"),
             Err(busy) => Err(InviteError::Busy(busy)),
+        }
+    }
+
+    /// Wrong evaluations that this node has caught.
+    ///
+    /// # Errors
+    /// When the node is too busy.
+    pub async fn evidence(&self) -> Result<Vec<EvidenceShown>, &'static str> {
+        match self.call(LocalRequest::Evidence).await? {
+            LocalReply::Evidence(evidence) => Ok(evidence),
+            _ => unreachable!("the core replies in kind"),
         }
     }
 

@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode, bytes::ByteArray};
 
 use crate::{
-    codec::Bounded,
+    codec::{Bounded, ByteString},
     ids::{ContentHash, OrganizationId, RequestId},
     limits,
     locator::KeyEpoch,
@@ -157,4 +157,17 @@ impl Body for EvaluateAnswer {
     fn issued(&self) -> Timestamp {
         self.issued
     }
+}
+
+/// A wrong answer of an evaluator, which it has signed, with the request that it answers: whoever has the
+/// roster can check it, and has to trust nobody for it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct EvaluationEvidence {
+    /// The signed [`EvaluateRequest`].
+    #[n(0)]
+    pub request: ByteString<{ limits::EVALUATE_BYTES_MAX }>,
+    /// The signed [`EvaluateAnswer`].
+    #[n(1)]
+    pub answer: ByteString<{ limits::EVALUATE_BYTES_MAX }>,
 }

@@ -76,6 +76,8 @@ pub const USER_BYTES_MAX: usize = 64;
 pub const EVALUATIONS_PER_REQUEST_MAX: usize = 1000;
 /// Bytes of a signed evaluation request or answer: 1,000 elements of 34 bytes, fields and envelope.
 pub const EVALUATE_BYTES_MAX: usize = 36 * 1024;
+/// Bytes of evidence against an evaluator: a request and its answer.
+pub const EVIDENCE_BYTES_MAX: usize = 2 * EVALUATE_BYTES_MAX + 64;
 /// Change lists that a head may name: then the filter is rebuilt.
 pub const CHANGE_LISTS_MAX: usize = 32;
 /// Bytes of a signed digest head: two filters with 32 change lists each, with room.

@@ -343,6 +343,13 @@ impl Federation {
         federation
     }
 
+    /// How many nodes there are.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty, reason = "a network has nodes")]
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// The node at a position, from 0.
     #[must_use]
     pub fn node(&self, n: usize) -> &Node {

@@ -1,4 +1,4 @@
-//! The membership guide, typed as it stands: every command works, and what it shows comes out.
+//! The guides, typed as they stand: every command works, and what they show comes out.
 #![allow(missing_docs)]
 #![allow(clippy::print_stdout, reason = "what is typed and said belongs to the result")]
 
@@ -9,10 +9,11 @@ use std::{
     process::{Command, Stdio},
 };
 
+use signpost_protocol::roster::Parameters;
 use signpost_tests::processes::{Federation, Process, free_ports, until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_signpost-under-test");
-const GUIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/membership.md");
+const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs");
 const NEWCOMER: &str = "RX9";
 const SECOND: &str = "the second machine of RZ1";
 
@@ -71,6 +72,9 @@ impl Reader {
             .replace("ID", &self.proposal.chars().take(8).collect::<String>());
         let asks = ["join", "roster propose", "roster approve", "keys renew", "keys add-node"];
         let asks = asks.into_iter().chain(["keys remove-node", "leave"]);
+        let asks = asks.chain(["evaluators refresh", "evaluators reshare"]);
+        let ceremony = ["start", "join", "confirm"].map(|c| format!("evaluators ceremony {c}"));
+        let asks = asks.map(str::to_owned).chain(ceremony);
         if asks.into_iter().any(|asks| command.starts_with(&format!("signpost {asks}"))) {
             command += " --yes";
         }
@@ -161,7 +165,10 @@ fn normal(text: &str) -> String {
     let line = |line: &str| {
         let line = match line.split_once("ingerprint of the organization: ") {
             Some((before, _)) => format!("{before}ingerprint of the organization: WORDS"),
-            None => line.to_owned(),
+            None => match line.split_once("confirmed it: ") {
+                Some((before, _)) => format!("{before}confirmed it: WORDS"),
+                None => line.to_owned(),
+            },
         };
         line.trim_end().split(' ').map(word).collect::<Vec<_>>().join(" ")
     };
@@ -169,14 +176,29 @@ fn normal(text: &str) -> String {
 }
 
 #[test]
-fn every_command_of_the_guide_works_and_what_is_shown_comes_out() {
-    let guide = fs::read_to_string(GUIDE).expect("the guide is there");
+fn every_command_about_membership_works_and_what_is_shown_comes_out() {
+    let root = follow("membership.md", Federation::running(PROGRAM, 5));
+    assert!(root.path().join("roster.cbor").exists());
+}
+
+#[test]
+fn every_command_about_evaluators_works_and_what_is_shown_comes_out() {
+    let parameters = Parameters::STANDARD;
+    let mut federation = Federation::found_without_key(PROGRAM, 5, parameters, "info");
+    (0..5).for_each(|n| federation.start(n));
+    federation.await_fresh();
+    follow("evaluators.md", federation);
+}
+
+/// Types a guide at the nodes of a network.
+fn follow(guide: &str, federation: Federation) -> tempfile::TempDir {
+    let guide = fs::read_to_string(Path::new(DOCS).join(guide)).expect("the guide is there");
     let blocks = blocks(&guide);
     assert!(blocks.len() > 20, "{} blocks", blocks.len());
     let root = tempfile::tempdir().expect("a temporary directory");
     std::os::unix::fs::symlink(PROGRAM, root.path().join("signpost")).expect("a link");
     let mut reader = Reader {
-        federation: Federation::running(PROGRAM, 5),
+        federation,
         root,
         made: BTreeMap::new(),
         invitation: String::new(),
@@ -208,6 +230,5 @@ fn every_command_of_the_guide_works_and_what_is_shown_comes_out() {
         println!("block {number}: the guide shows\n{shown}\nbut it says\n{said}\nthat is\n{raw}");
     }
     assert!(wrong.is_empty(), "{} of the guide's transcripts are not true", wrong.len());
-    assert!(reader.root.path().join("roster.cbor").exists());
-    assert!(Path::new(GUIDE).exists());
+    reader.root
 }

@@ -2,12 +2,15 @@
 //! them travels with the roster, and is read there.
 
 use axum::{extract::Path, http::StatusCode, response::Response};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use signpost_protocol::ContentHash;
 
 use super::{
     error::{self, ApiError},
     guard::OnBehalf,
+    joining::rfc3339,
 };
 use crate::{core::local::JoinCeremonyError, fhir::outcome::IssueCode};
 
@@ -22,6 +25,51 @@ pub(super) async fn join(
     })?;
     handle.join_ceremony(call).await.map_err(refused)?;
     Ok(error::json(StatusCode::OK, &json!({ "ceremony": call.to_string(), "joined": true })))
+}
+
+/// A wrong evaluation in the reply to `GET /signpost/v1/evaluators/evidence`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct EvidenceEntry {
+    /// The evaluator's organization id, hexadecimal.
+    pub(crate) organization: String,
+    /// Its ODS code.
+    pub(crate) ods: String,
+    /// Its name.
+    pub(crate) name: String,
+    /// Its index.
+    pub(crate) index: u16,
+    /// The key epoch.
+    pub(crate) key_epoch: u32,
+    /// The share epoch.
+    pub(crate) share_epoch: u32,
+    /// When it answered, RFC 3339.
+    pub(crate) issued: String,
+    /// The evidence, base64 of CBOR.
+    pub(crate) evidence: String,
+}
+
+/// The reply.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct EvidenceList {
+    /// One for each evaluator that was caught.
+    pub(crate) evidence: Vec<EvidenceEntry>,
+}
+
+/// `GET /signpost/v1/evaluators/evidence`: wrong evaluations that this node has caught, each with the
+/// evaluator's signature.
+pub(super) async fn evidence(OnBehalf(handle): OnBehalf) -> Result<Response, ApiError> {
+    let busy = |reason| ApiError::busy(format!("the node is too busy: {reason}"));
+    let shown = handle.evidence().await.map_err(busy)?.into_iter().map(|shown| EvidenceEntry {
+        organization: shown.wrong.organization.to_string(),
+        ods: shown.ods.to_string(),
+        name: shown.name,
+        index: shown.wrong.index,
+        key_epoch: shown.wrong.key_epoch.0,
+        share_epoch: shown.wrong.share_epoch,
+        issued: rfc3339(shown.wrong.issued),
+        evidence: BASE64.encode(shown.evidence),
+    });
+    Ok(error::json(StatusCode::OK, &EvidenceList { evidence: shown.collect() }))
 }
 
 fn refused(error: JoinCeremonyError) -> ApiError {

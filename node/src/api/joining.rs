@@ -151,7 +151,7 @@ fn refused(error: InviteError) -> ApiError {
     }
 }
 
-fn rfc3339(time: Timestamp) -> String {
+pub(super) fn rfc3339(time: Timestamp) -> String {
     let milliseconds = i64::try_from(time.0).ok();
     milliseconds
         .and_then(|milliseconds| jiff::Timestamp::from_millisecond(milliseconds).ok())

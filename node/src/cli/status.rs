@@ -130,6 +130,9 @@ fn report(status: &StatusReport) -> String {
             ),
         },
     );
+    if let (Some(key), Some(share)) = (evaluators.key_epoch, evaluators.share_epoch) {
+        line("", &format!("key epoch {key}, share epoch {share}"));
+    }
     if evaluators.dealt {
         line("", "their shares were dealt by one party: for demonstrations only");
     }
@@ -268,6 +271,7 @@ roster      epoch 2, 2 of 3 stewards make law
             nothing more can be decided NOW
             holders stop disclosing in 383.5 hours
 evaluators  1 of 2 connected (RX1), 2 needed
+            key epoch 1, share epoch 1
             their shares were dealt by one party: for demonstrations only
 clock       -7 ms from its peers
 peers       0 of 1 connected

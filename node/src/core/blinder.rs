@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use rand_core::Rng as _;
 use signpost_keys::{
-    ValidAt,
+    ValidAt, Verified,
     blinding::{Blinding, CheckedEvaluation, Evaluation, EvaluatorIndex, Proof, PublicShare},
     sign,
 };
@@ -57,8 +57,8 @@ pub(super) struct BlindingJob {
 struct Asked {
     /// Its position in the set's list.
     evaluator: usize,
-    /// The hash of the request.
-    request: ContentHash,
+    /// The signed request.
+    request: Verified<EvaluateRequest>,
     /// The node that it was sent to.
     peer: PublicKey,
 }
@@ -172,9 +172,10 @@ impl Core {
             expires: now.unix.plus(left.min(life)),
         };
         let request = sign(request, &self.me.transport, &self.roster.network());
-        job.waiting.push(Asked { evaluator: at, request: request.hash(), peer });
+        let frame = request.bytes().to_vec();
+        job.waiting.push(Asked { evaluator: at, request, peer });
         let outstanding = Outstanding::Evaluate { job: id, evaluator: at };
-        self.send(turn, peer, Plane::Evaluate, request.bytes().to_vec(), outstanding);
+        self.send(turn, peer, Plane::Evaluate, frame, outstanding);
     }
 
     pub(super) fn on_evaluated(
@@ -204,17 +205,21 @@ impl Core {
                 return self.advance_blinding(turn, id, 0);
             }
         }
-        let outcome =
-            reply.and_then(|reply| self.read_evaluation(turn, (&set, &evaluator), &request, reply));
+        let outcome = reply.and_then(|reply| {
+            self.read_evaluation(turn, (&set, &evaluator), &request.hash(), reply)
+        });
         let (ods, name) = self.label(&evaluator.organization);
         let job = self.blindings.get_mut(&id).expect("looked up above");
-        match outcome.and_then(|evaluation| {
-            check(job, &evaluator, &evaluation).inspect_err(|fault| {
-                warn!(%ods, name, fault, "an evaluator's proof does not hold: its answer is not used");
-            })
-        }) {
-            Ok(checked) => job.checked.push(checked),
+        match outcome {
             Err(fault) => job.failures.push(format!("{ods}: {fault}")),
+            Ok((answer, evaluation)) => match check(job, &evaluator, &evaluation) {
+                Ok(checked) => job.checked.push(checked),
+                Err(fault) => {
+                    warn!(%ods, name, fault, "an evaluator's proof does not hold: its answer is not used");
+                    job.failures.push(format!("{ods}: {fault}"));
+                    self.keep_evidence(turn, request.bytes(), answer.bytes());
+                }
+            },
         }
         self.advance_blinding(turn, id, 0);
     }
@@ -226,7 +231,7 @@ impl Core {
         (set, evaluator): (&EvaluatorSet, &Evaluator),
         request: &ContentHash,
         reply: Reply,
-    ) -> Result<Evaluation, String> {
+    ) -> Result<(Verified<EvaluateAnswer>, Evaluation), String> {
         let bytes = match reply {
             Reply::Statement(bytes) => bytes,
             Reply::Refused(code) => return Err(code.sentence().to_owned()),
@@ -244,10 +249,11 @@ impl Core {
         if answer.share_epoch != set.share_epoch {
             return Err("it used a share of another epoch".to_owned());
         }
-        Ok(Evaluation {
+        let evaluation = Evaluation {
             elements: answer.evaluated.iter().map(|element| **element).collect(),
             proof: Proof { c: *answer.proof_c, s: *answer.proof_s },
-        })
+        };
+        Ok((answer, evaluation))
     }
 
     fn finish_blinding(&mut self, turn: &mut Turn<'_>, id: u64) {
@@ -324,14 +330,18 @@ impl Core {
             .min_by_key(|key| (self.peers.is_without_share(key), !self.peers.is_connected(key)))
     }
 
-    /// 2 for this node's own share, 1 for a connected evaluator, 0 for any other.
+    /// 3 for this node's own share, 2 for a connected evaluator, 1 for any other, 0 for one that has
+    /// answered wrongly.
     fn evaluator_is_near(&self, turn: &Turn<'_>, set: &EvaluatorSet, at: usize) -> u8 {
         let evaluator = set.evaluators[at];
         if self.evaluates_for(set, &evaluator.organization) {
-            return 2;
+            return 3;
+        }
+        if self.caught.has(set, &evaluator.organization) {
+            return 0;
         }
         let way = self.way_to_evaluator(turn, &evaluator);
-        u8::from(way.is_some_and(|key| self.peers.is_connected(&key)))
+        1 + u8::from(way.is_some_and(|key| self.peers.is_connected(&key)))
     }
 }
 

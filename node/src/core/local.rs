@@ -4,6 +4,7 @@
 //! this line, nothing of peers or signatures before it.
 
 use serde::{Deserialize, Serialize};
+use signpost_keys::roster::WrongEvaluation;
 use signpost_protocol::{
     ContentHash, OdsCode, OrganizationId, PatientIdentifier, Pointer, PointerId, PointerState,
     Timestamp,
@@ -549,6 +550,8 @@ pub enum LocalRequest {
     SubmitStatements(Vec<Vec<u8>>),
     /// Takes part in a ceremony of evaluators, as the asking organization: the hash of its call.
     JoinCeremony(ContentHash),
+    /// Wrong evaluations that this node has caught.
+    Evidence,
     /// See [`StatusReport`].
     Status,
 }
@@ -601,6 +604,19 @@ pub enum InviteError {
     /// A fault of this node's store.
     #[error("the node's store failed: {0}")]
     Storage(String),
+}
+
+/// A wrong evaluation, with what shows it to others.
+#[derive(Clone, Debug)]
+pub struct EvidenceShown {
+    /// What it shows.
+    pub wrong: WrongEvaluation,
+    /// The evaluator's ODS code.
+    pub ods: OdsCode,
+    /// Its name.
+    pub name: String,
+    /// The bytes of an [`EvaluationEvidence`](signpost_protocol::blind::EvaluationEvidence).
+    pub evidence: Vec<u8>,
 }
 
 /// Why this node takes no part in a ceremony.
@@ -681,6 +697,8 @@ pub enum LocalReply {
     SubmitStatements(Vec<Result<Submitted, String>>),
     /// To [`LocalRequest::JoinCeremony`].
     JoinCeremony(Result<(), JoinCeremonyError>),
+    /// To [`LocalRequest::Evidence`].
+    Evidence(Vec<EvidenceShown>),
     /// To [`LocalRequest::Status`].
     Status(Box<StatusReport>),
 }
@@ -713,6 +731,7 @@ impl LocalReply {
             }
             Self::Locate(_)
             | Self::JoinCeremony(_)
+            | Self::Evidence(_)
             | Self::Read(_)
             | Self::SourceIds(_)
             | Self::Export(_)

@@ -12,6 +12,7 @@
 //! | `blinder` | how a patient becomes a locator: which evaluators to ask, when it fails |
 //! | `evaluator` | which blinded elements to evaluate for others |
 //! | `shares` | which evaluators to ask, and by which shares to answer |
+//! | `evidence` | which wrong evaluations to keep, to be shown |
 //! | `ceremony` | what this node owes to ceremonies of evaluators |
 //! | `holder` | what to answer when another organization asks |
 //! | `advertise` | creating, changing, deleting own pointers |
@@ -39,6 +40,7 @@ pub mod completeness;
 mod digests;
 mod evaluator;
 mod event;
+mod evidence;
 mod fetch;
 mod filter_work;
 mod heartbeat;
@@ -207,6 +209,7 @@ pub struct Core {
     ready_writes: VecDeque<(WriteJob, Result<(), LocateError>)>,
     shares: shares::Shares,
     ceremonies: ceremony::Ceremonies,
+    caught: evidence::Caught,
     evaluated: evaluator::Evaluated,
     /// Dial-backs under way for applicants.
     dial_backs: BTreeMap<u64, joining::DialBack>,
@@ -256,6 +259,7 @@ impl Core {
             ready_writes: VecDeque::new(),
             shares: shares::Shares::new(dealt),
             ceremonies: ceremony::Ceremonies::default(),
+            caught: evidence::Caught::default(),
             evaluated: evaluator::Evaluated::default(),
             dial_backs: BTreeMap::new(),
             recall: Recall::Told,
@@ -275,6 +279,7 @@ impl Core {
         self.started = now.unix;
         self.load_ceremonies(&turn)?;
         self.load_membership(&mut turn)?;
+        self.load_evidence(&turn)?;
         self.load_own_digests(&mut turn)?;
         self.load_heads(&mut turn)?;
         Ok(turn.actions)
@@ -400,6 +405,10 @@ impl Core {
                 );
             }
             LocalRequest::JoinCeremony(id) => self.join_ceremony(turn, ticket, asking, id),
+            LocalRequest::Evidence => {
+                let evidence = self.evidence();
+                turn.answer(ticket, LocalReply::Evidence(evidence));
+            }
             LocalRequest::Status => {
                 let report = self.status(&asking, turn.now, turn.store);
                 turn.answer(ticket, LocalReply::Status(Box::new(report)));

@@ -14,6 +14,7 @@
 //! | `t` hash | a statement of the roster |
 //! | `i` code | an invitation, and what was handed in with it |
 //! | `e` hash of a call | the part that this node has in a ceremony of evaluators, and the share that came of it; sealed |
+//! | `b` organization, number (u8) | a part of the evidence that an evaluator has answered wrongly |
 //! | `r` | the store lost what came after this instant (u64 BE); see [`ROLLED_BACK_KEY`] |
 
 use minicbor::{Decode, Encode};
@@ -299,6 +300,20 @@ pub const STATEMENTS_PREFIX: &[u8] = b"t";
 #[must_use]
 pub fn statement_key(hash: &ContentHash) -> Vec<u8> {
     [STATEMENTS_PREFIX, &hash.as_bytes()[..]].concat()
+}
+
+/// Prefix of the evidence against evaluators.
+pub const EVIDENCE_PREFIX: &[u8] = b"b";
+/// Bytes of one part of it: a row holds 16 KiB.
+pub const EVIDENCE_PART_BYTES: usize = 15 * 1024;
+/// Parts of the longest.
+pub const EVIDENCE_PARTS_MAX: usize = limits::EVIDENCE_BYTES_MAX.div_ceil(EVIDENCE_PART_BYTES);
+
+/// Key of a part of the evidence against an evaluator.
+#[must_use]
+pub fn evidence_key(organization: &OrganizationId, part: usize) -> Vec<u8> {
+    let part = u8::try_from(part).unwrap_or(u8::MAX);
+    [EVIDENCE_PREFIX, &organization.as_bytes()[..], &[part]].concat()
 }
 
 /// Prefix of the parts in ceremonies of evaluators.

@@ -98,6 +98,14 @@ impl Core {
                     .to_owned(),
             );
         }
+        notices.extend(self.caught.iter().map(|wrong| {
+            let (ods, name) = self.label(&wrong.organization);
+            format!(
+                "{name} ({ods}) has evaluated wrongly at {}; that was not used: send the stewards what \
+                 `signpost evaluators evidence` has",
+                rfc3339(wrong.issued)
+            )
+        }));
         if evaluators.lacks_share {
             notices.push(
                 "this organization is an evaluator and this node has no share of the key: if no other \

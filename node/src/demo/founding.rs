@@ -58,7 +58,7 @@ pub(super) fn found(
         class_max: class.unwrap_or(SizeClass::LARGEST).number(),
         // The passphrase lies beside its keystore here, so a dearer guess would protect nothing.
         cost: Cost::weak_for_tests(),
-        deals_key: true,
+        deals_key: false,
     };
     let founded = setup::found(&plan, now, &mut UnwrapErr(SysRng))?;
     let specs = plan.nodes.into_iter().map(|node| {

@@ -1,11 +1,13 @@
 //! `signpost demo`: a whole federation on one machine, to see and to try.
 //!
-//! Founds a network of invented organizations, runs each node as a process of its own, fills them
+//! Founds a network of invented organizations, runs each node as a process of its own, has their
+//! evaluators make the blinding key, fills them
 //! with synthetic patients, and compares look-ups from all sides with what is known to be true,
 //! with every node up and with one down. What it shows it has checked: any difference makes the
 //! exit code 1. Everything goes through the nodes' public API, as a clinical system would.
 
 mod announce;
+mod ceremony;
 mod client;
 mod federation;
 mod founding;
@@ -36,7 +38,7 @@ use crate::{
 };
 use federation::Federation;
 use progress::Progress;
-use report::{DEALT, OrganizationLine, Report};
+use report::{OrganizationLine, Report, notice};
 use truth::{Survey, TRUTH_FILE};
 
 /// Every demonstration has the same patients, so that two can be compared.
@@ -158,13 +160,14 @@ fn found(
     let step = progress.step("Founding the network", 0);
     let (specs, warnings) = founding::found(population, dir, &ports)?;
     step.done(&format!("{} organizations", organizations.len()));
-    progress.say(DEALT);
+    progress.say(notice(specs.len()));
     warnings.iter().for_each(|warning| progress.say(&format!("warning: {warning}")));
 
     let step = progress.step("Starting the nodes", specs.len() as u64);
     let mut federation = Federation::start_all(program.to_owned(), specs)?;
     federation.await_ready(&step, interrupt)?;
     step.done("all ready, each with the digest of every other");
+    ceremony::make_key(&federation, program, progress, interrupt)?;
     Ok(federation)
 }
 
@@ -209,7 +212,7 @@ fn show(
     let organizations = population.organizations().iter().zip(&survey.tallies);
     let report = Report {
         ok: faults.is_empty(),
-        notice: DEALT,
+        notice: notice(population.organizations().len()),
         dir: dir.display().to_string(),
         patients: population.len(),
         pointers: survey.pointers(),

@@ -6,6 +6,7 @@ use serde::Serialize;
 use signpost_protocol::PatientIdentifier;
 
 use super::{
+    ceremony::SHARED_FROM,
     client::LookUp,
     federation::Node,
     outage::Outage,
@@ -14,15 +15,23 @@ use super::{
 };
 
 /// Said wherever the federation is described: nobody may take it for a model of founding.
-pub(super) const DEALT: &str = "The shares of the blinding key were dealt by this program, which so knew the whole key \
+pub(super) const fn notice(nodes: usize) -> &'static str {
+    if nodes < SHARED_FROM { DEALT } else { TOGETHER }
+}
+
+/// Of a network so small that its key was dealt.
+const DEALT: &str = "The shares of the blinding key were dealt by this program, which so knew the whole key \
      for a moment: for demonstration only. The patients are synthetic.";
+/// Of a network whose evaluators have made its key.
+const TOGETHER: &str = "All nodes and their keys are on this one machine, so whoever can read its disk could put the \
+     blinding key together: for demonstration only. The patients are synthetic.";
 
 /// The whole report.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     /// No fault was found.
     pub(super) ok: bool,
-    /// See [`DEALT`].
+    /// See [`notice`].
     pub(super) notice: &'static str,
     /// Where the nodes' files are.
     pub(super) dir: String,
@@ -302,7 +311,7 @@ mod tests {
         down.issues.push("Larkwater Surgery (Y99002) could not be asked".to_owned());
         Report {
             ok: faults.is_empty(),
-            notice: DEALT,
+            notice: notice(2),
             dir: "/tmp/demo".to_owned(),
             patients: 1000,
             pointers: 3456,

@@ -306,8 +306,7 @@ pub struct Identity {
     pub statements: Statements,
     /// The membership that follows from them.
     pub roster: Roster,
-    /// The organizations that it serves, 1 to [`SERVED_MAX`]: the one that evaluates first, the
-    /// others in the order of their folders' names.
+    /// The organizations that it serves, 1 to [`SERVED_MAX`], in the order of their folders' names.
     pub served: Vec<ServedIdentity>,
     /// The node.
     pub node: NodeId,
@@ -315,7 +314,8 @@ pub struct Identity {
     pub transport: SecretKey,
     /// Encrypts the subjects of its own pointers at rest.
     pub storage: Zeroizing<[u8; 32]>,
-    /// The share of the blinding key, when the first organization is an evaluator.
+    /// The share of the blinding key that was dealt with the founding to one of them, if any. Those of
+    /// ceremonies are in the store.
     pub evaluator_share: Option<KeyShare>,
     /// The configuration.
     pub config: Config,

@@ -9,6 +9,7 @@ use signpost_protocol::{ContentHash, limits};
 use super::{fail, handed, view::View};
 use crate::{
     api::{
+        evaluators::{EvidenceEntry, EvidenceList},
         joining::{ApplicantShown, ApplicantsShown},
         roster::CBOR,
     },
@@ -96,6 +97,20 @@ impl Source {
             ));
         };
         Ok(client.get("/signpost/v1/status")?.json()?)
+    }
+
+    /// Wrong evaluations that the node has caught.
+    ///
+    /// # Errors
+    /// When there is no node.
+    pub(super) fn evidence(&self) -> anyhow::Result<Vec<EvidenceEntry>> {
+        let Self::Node(client) = self else {
+            return Err(fail(
+                "a roster file has caught nobody".to_owned(),
+                "leave --file out, where the node runs",
+            ));
+        };
+        Ok(client.get("/signpost/v1/evaluators/evidence")?.json::<EvidenceList>()?.evidence)
     }
 
     /// Has the node take part in a ceremony of evaluators.

@@ -3,7 +3,7 @@
 use std::{path::Path, process::ExitCode};
 
 use serde_json::json;
-use signpost_keys::roster::Ceremony;
+use signpost_keys::{blinding::ceremony::MessageKind, roster::Ceremony};
 
 use super::{
     super::{
@@ -55,7 +55,12 @@ pub(super) fn command(
     let view = source.view()?;
     let own = organization_of(&behalf.folder(dir)?)?;
     let has_part = |one: &Ceremony| one.dealer(&own).is_some() || one.receiver(&own).is_some();
-    let (id, ceremony) = super::find(&view, args.ceremony.as_deref(), has_part)?;
+    // Where this node has confirmed already, nothing is left to join.
+    let waits = |one: &Ceremony| {
+        let mut sent = one.messages().filter(|(_, message)| message.organization == own);
+        has_part(one) && !sent.any(|((kind, ..), _)| kind == MessageKind::Confirmation)
+    };
+    let (id, ceremony) = super::find(&view, args.ceremony.as_deref(), waits)?;
     if !has_part(ceremony) {
         return Err(fail(
             format!("{} has no part in ceremony {}", name(&view, &own), short(&id)),

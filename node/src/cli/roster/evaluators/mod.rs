@@ -5,6 +5,7 @@
 //! has a file of its own.
 
 mod confirm;
+mod evidence;
 mod join;
 mod plan;
 mod progress;
@@ -62,6 +63,8 @@ enum Command {
     Show(show::Args),
     /// The ceremony in which evaluators make a key, or hand it on.
     Ceremony(CeremonyArgs),
+    /// Shows wrong evaluations that the node has caught, and checks those of others.
+    Evidence(evidence::Args),
     /// Calls the same evaluators to new shares of the same key: old ones, stolen ones too, are useless then.
     Refresh(start::RefreshArgs),
     /// Calls other evaluators, or another number of them, to new shares of the same key.
@@ -100,6 +103,7 @@ pub(in crate::cli) fn command(dir: &Path, args: &Args, json: bool) -> anyhow::Re
     let act = |command, options| Act { command, dir, behalf, json, options, source };
     match &args.command {
         Command::Show(_) => show::command(source, json),
+        Command::Evidence(args) => evidence::command(source, args, json),
         Command::Refresh(args) => start::refresh(&act("evaluators refresh", &args.signing), args),
         Command::Reshare(args) => start::reshare(&act("evaluators reshare", &args.signing), args),
         Command::Ceremony(CeremonyArgs { command }) => match command {
@@ -115,7 +119,8 @@ pub(in crate::cli) fn command(dir: &Path, args: &Args, json: bool) -> anyhow::Re
     }
 }
 
-/// The ceremony that a text names, by the beginning of its id; without one, the only one that there is.
+/// The ceremony that a text names, by the beginning of its id; without one, the only one of which
+/// something can still come.
 fn find<'a>(
     view: &'a View,
     text: Option<&str>,
@@ -132,7 +137,9 @@ fn find<'a>(
             (_, _) => Err(fail(format!("{prefix} names several ceremonies"), "give more digits")),
         };
     }
-    let meant: Vec<_> = all.filter(|(_, one)| is_meant(one)).collect();
+    let evaluators = view.roster.evaluators();
+    let can_come = |one: &Ceremony| evaluators.handed_on(one.call()).is_ok();
+    let meant: Vec<_> = all.filter(|(_, one)| can_come(one) && is_meant(one)).collect();
     match meant.as_slice() {
         [one] => Ok(*one),
         [] => Err(fail("there is no such ceremony under way", list)),

@@ -105,7 +105,14 @@ fn check(view: &View, call: &CeremonyCall) -> anyhow::Result<()> {
 /// A call in plain words.
 pub(super) fn words(view: &View, call: &CeremonyCall) -> String {
     let (threshold, evaluators) = (call.threshold, call.evaluators.len());
-    let what = if call.dealers.is_empty() {
+    let is_same = call.dealers.len() == evaluators
+        && call.dealers.iter().all(|dealer| call.evaluators.contains(&dealer.organization));
+    let what = if is_same {
+        format!(
+            "Hand the key on to new shares of the same {evaluators} evaluators, of whom any {threshold} \
+             can evaluate.\n"
+        )
+    } else if call.dealers.is_empty() {
         format!("Make a key among {evaluators} evaluators, of whom any {threshold} can evaluate.\n")
     } else {
         format!(
