@@ -50,7 +50,8 @@ impl Evaluators {
     ///
     /// # Errors
     /// Says which rule it breaks: it names another one before it, shares of a key that exists are of
-    /// another key or not newer, a new key has no new epoch, or one party dealt it.
+    /// another key or not newer, or said to be dealt when they were not or the other way round, a new
+    /// key has no new epoch, or one party dealt it.
     pub fn check_next(&self, record: &EvaluatorsRecord) -> Result<(), &'static str> {
         if record.version <= self.version || record.previous != self.id {
             return Err("it does not follow the evaluators that are in force");
@@ -58,21 +59,23 @@ impl Evaluators {
         let newest = self.sets.iter().map(|set| set.key_epoch).max();
         for set in record.sets.iter() {
             let before = self.sets.iter().find(|before| before.key_epoch == set.key_epoch);
-            if before == Some(set) {
-                continue;
-            }
-            if set.dealt {
-                return Err("one party dealt the key, and could have kept it");
-            }
             match before {
+                Some(before) if before == set => {}
                 Some(before) if before.group != set.group => {
                     return Err("it has another key in the same key epoch");
                 }
                 Some(before) if before.share_epoch >= set.share_epoch => {
                     return Err("its shares are not newer than those in force");
                 }
+                // Whoever knew the key knows it still, however often it is handed on.
+                Some(before) if before.dealt != set.dealt => {
+                    return Err("whether one party dealt the key is not what the roster says");
+                }
                 None if newest.is_some_and(|newest| newest >= set.key_epoch) => {
                     return Err("its key epoch is not newer than those in force");
+                }
+                None if set.dealt => {
+                    return Err("one party dealt the key, and could have kept it");
                 }
                 _ => {}
             }

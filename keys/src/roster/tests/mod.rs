@@ -3,6 +3,7 @@
 mod bounds;
 mod deciding;
 mod doubting;
+mod evaluating;
 mod opening;
 mod properties;
 mod resetting;
