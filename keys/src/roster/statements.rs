@@ -136,7 +136,8 @@ pub(super) enum Step {
     Taken,
     /// It needs a statement that is not here.
     Waits(Need),
-    /// It approves what has lapsed, and is remembered in case that is decided.
+    /// It approves what has lapsed, and is remembered in case that is decided; or calls to a ceremony
+    /// that is over.
     Lapsed,
 }
 

@@ -210,7 +210,22 @@ fn a_ceremony_goes_when_its_steward_calls_again_or_its_time_is_over() {
 
     assert_eq!(statements.drop_lapsed(day(20)), [ContentHash::of(&second)]);
     assert_eq!(statements.len(), began_with);
-    assert!(statements.take(&second, day(20)).is_err());
+    assert!(statements.take(&second, day(20)).unwrap().waits);
+    assert_eq!(statements.len(), began_with);
+}
+
+#[test]
+fn a_roster_file_outlives_the_ceremonies_in_it() {
+    let network = Network::of(3);
+    let mut statements = network.statements(NOW);
+    let began_with = statements.len();
+    let call = call_bytes(&network, call(&network, 1));
+    let id = ContentHash::of(&call);
+    statements.take(&call, NOW).unwrap();
+    statements.take(&message_bytes(&network, id, &dealing(id, 1), day(2)), NOW).unwrap();
+    let file = statements.write();
+    assert_eq!(Statements::read(&file, None, NOW).unwrap().len(), began_with + 2);
+    assert_eq!(Statements::read(&file, None, day(20)).unwrap().len(), began_with);
 }
 
 #[test]
