@@ -14,10 +14,13 @@ use signpost_protocol::{
     ContentHash, DecodeError, IdentifierSystem, NetworkId, OrganizationId, PatientIdentifier,
     Pointer, Timestamp,
     blind::{EvaluateAnswer, EvaluateRequest},
-    codec,
+    codec::{self, ByteString},
     digest::DigestHead,
     locate::{Answer, Ask},
-    roster::{Approval, Endorsement, Heartbeat, Inception, Objection, OrganizationKeys, Proposal},
+    roster::{
+        Approval, CeremonyCall, CeremonyMessage, Endorsement, Heartbeat, Inception, Objection,
+        OrganizationKeys, Proposal,
+    },
     statement::Body,
 };
 
@@ -63,6 +66,17 @@ fn statements() -> Statements {
     let good = cases(&approvals).iter().filter(|case| case["expect"] == "ok");
     for case in good.filter(|case| case.get("statement").is_some()) {
         statements.take(&bytes(&case["statement"]), now()).expect("an approval that holds");
+    }
+    statements
+}
+
+/// The same with the calls on record.
+fn called() -> Statements {
+    let mut statements = statements();
+    let calls = read("ceremony-call");
+    let good = cases(&calls).iter().filter(|case| case["expect"] == "ok");
+    for case in good.filter(|case| case.get("statement").is_some()) {
+        statements.take(&bytes(&case["statement"]), now()).expect("a call that holds");
     }
     statements
 }
@@ -201,21 +215,58 @@ fn statements_of_the_roster() {
     check_taking::<Approval>("approval", &statements);
     check_taking::<Objection>("objection", &statements);
     check_taking::<Heartbeat>("heartbeat", &statements);
+    check_taking::<CeremonyCall>("ceremony-call", &statements);
+    check_taking::<CeremonyMessage>("ceremony-message", &called());
+}
+
+/// Of the messages on record each ceremony has what its parties owe it.
+#[test]
+fn ceremonies() {
+    let mut statements = called();
+    let document = read("ceremony-message");
+    let good = cases(&document).iter().filter(|case| case["expect"] == "ok");
+    for case in good.filter(|case| case.get("statement").is_some()) {
+        let taken = statements.take(&bytes(&case["statement"]), now()).expect("it holds");
+        assert_eq!(taken.new.len(), 1, "{}", case["name"]);
+    }
+    let mut kept: Vec<_> =
+        statements.ceremonies().map(|(_, ceremony)| ceremony.messages().count()).collect();
+    kept.sort_unstable();
+    assert_eq!(kept, [0, 3, 5]);
 }
 
 #[test]
 fn proposals() {
     let document = read("proposal");
-    let mut good = 0;
-    for case in cases(&document).iter().filter(|case| case["expect"] == "ok") {
+    let network_document = read("network");
+    let mut keys = network_document["keys"].as_array().expect("a list").iter();
+    let key = keys.find(|key| key["name"] == "A1A govern").expect("Alder's govern key");
+    let key = SecretKey::from_seed(&array(&key["seed"]));
+    let steward = network_document["organizations"][0]["organization"].as_str();
+    let steward: OrganizationId = steward.and_then(|o| o.parse().ok()).expect("an id");
+    let statements = statements();
+    let mut counts = [0, 0];
+    for case in cases(&document) {
+        let is_good = case["expect"] == "ok";
+        if !is_good && case["expect"] != "refused" {
+            continue;
+        }
         let cbor = bytes(&case["cbor"]);
-        Proposal::decode(&cbor).expect("an accepted proposal");
+        let proposal = Proposal::decode(&cbor).expect("a proposal");
         if let Some(id) = case["id"].as_str() {
             assert_eq!(id, ContentHash::of(&cbor).to_string(), "{}", case["name"]);
-            good += 1;
+        } else if is_good {
+            // It shows how something is encoded, and not what may be proposed.
+            continue;
         }
+        let (network, issued) = (statements.network(), proposal.issued);
+        let proposal = ByteString::new(cbor).expect("within its cap");
+        let approval = sign(Approval { steward, proposal, issued }, &key, &network);
+        let taken = statements.clone().take(approval.bytes(), now());
+        assert_eq!(taken.is_ok(), is_good, "{}: {taken:?}", case["name"]);
+        counts[usize::from(!is_good)] += 1;
     }
-    assert!(good > 0);
+    assert!(counts[0] > 5 && counts[1] > 25, "{counts:?}");
 }
 
 #[test]

@@ -23,8 +23,8 @@ use signpost_protocol::{
     patient::PatientIdentifierError,
     pointer::Pointer,
     roster::{
-        Approval, Endorsement, Founding, Heartbeat, Inception, Objection, OrganizationKeys,
-        Proposal, RosterFile,
+        Approval, CeremonyCall, CeremonyMessage, Endorsement, Founding, Heartbeat, Inception,
+        Objection, OrganizationKeys, Proposal, RosterFile,
     },
     roster_exchange::{RosterAnswer, RosterRequest},
     statement::{Body, Envelope, StatementKind, Unsigned, statement_hash},
@@ -134,6 +134,8 @@ fn the_roster_plane() {
     check_statements::<Approval>("approval", roster::approval);
     check_statements::<Objection>("objection", roster::objection);
     check_statements::<Heartbeat>("heartbeat", roster::heartbeat);
+    check_statements::<CeremonyCall>("ceremony-call", roster::ceremony_call);
+    check_statements::<CeremonyMessage>("ceremony-message", roster::ceremony_message);
     check_messages::<RosterRequest>("roster-request", fields::roster_request);
     check_messages::<RosterAnswer>("roster-answer", fields::roster_answer);
 }
@@ -164,7 +166,7 @@ fn ids_of_what_the_roster_names() {
         assert_eq!(*id, ContentHash::of(&cbor).to_string(), "{}", case["name"]);
         subjects.insert(Proposal::decode(&cbor).expect("an accepted proposal").change.subject());
     }
-    assert_eq!(subjects.len(), 5, "{subjects:?}");
+    assert_eq!(subjects.len(), 7, "{subjects:?}");
 }
 
 /// A roster file says of no statement what it is.

@@ -5,9 +5,10 @@ use signpost_protocol::{
     blind::{Evaluator, EvaluatorSet},
     codec::Text,
     roster::{
-        Approval, Change, Endorsement, Founding, Heartbeat, Inception, KeyRecord, MemberRecord,
-        NodeRecord, Objection, OrganizationKeys, Parameters, Proposal, Revocation,
-        RevocationReason, RootReset, RosterFile, Standing, Steward, StewardEpoch,
+        Approval, CeremonyCall, CeremonyMessage, Change, Dealer, Endorsement, EvaluatorsRecord,
+        Founding, Heartbeat, Inception, KeyRecord, MemberRecord, NodeRecord, Objection,
+        OrganizationKeys, Parameters, Proposal, Revocation, RevocationReason, RootReset,
+        RosterFile, Standing, Steward, StewardEpoch,
     },
     statement::KeyUse,
 };
@@ -104,26 +105,29 @@ fn parameters(f: Fields<'_>) -> Parameters {
     }
 }
 
-pub(crate) fn founding(f: Fields<'_>) -> Founding {
-    let e = f.get("evaluators");
+fn evaluator_set(f: Fields<'_>) -> EvaluatorSet {
     let evaluator = |f: Fields<'_>| Evaluator {
         index: f.uint("index"),
         organization: f.parse("organization"),
         public_share: f.byte_array("public_share"),
     };
+    EvaluatorSet {
+        key_epoch: KeyEpoch(f.uint("key_epoch")),
+        share_epoch: f.uint("share_epoch"),
+        threshold: f.uint("threshold"),
+        group: f.byte_array("group"),
+        evaluators: f.list("evaluators", evaluator),
+        dealt: f.bool("dealt"),
+    }
+}
+
+pub(crate) fn founding(f: Fields<'_>) -> Founding {
     Founding {
         name: f.text("name"),
         founded: f.time("founded"),
         parameters: parameters(f.get("parameters")),
         members: f.list("members", member_record),
-        evaluators: EvaluatorSet {
-            key_epoch: KeyEpoch(e.uint("key_epoch")),
-            share_epoch: e.uint("share_epoch"),
-            threshold: e.uint("threshold"),
-            group: e.byte_array("group"),
-            evaluators: e.list("evaluators", evaluator),
-            dealt: e.bool("dealt"),
-        },
+        evaluators: f.has("evaluators").then(|| evaluator_set(f.get("evaluators"))),
         stewards: f.list("stewards", steward),
         threshold: f.uint("threshold"),
     }
@@ -155,6 +159,15 @@ fn change(f: Fields<'_>) -> Change {
             stewards: f.list("stewards", steward),
             threshold: f.uint("threshold"),
             parameters: parameters(f.get("parameters")),
+        })
+    } else if f.has("evaluators") {
+        let f = f.get("evaluators").get("record");
+        Change::Evaluators(EvaluatorsRecord {
+            version: f.uint("version"),
+            previous: f.parse("previous"),
+            sets: f.list("sets", evaluator_set),
+            ceremony: f.parse("ceremony"),
+            transcript: f.parse("transcript"),
         })
     } else {
         let f = f.get("root").get("reset");
@@ -200,6 +213,32 @@ pub(crate) fn heartbeat(f: Fields<'_>) -> Heartbeat {
         number: f.uint("number"),
         roster: f.parse("roster"),
         witnessed: f.list("witnessed", |f| f.str().parse().expect("a hash")),
+        issued: f.time("issued"),
+    }
+}
+
+pub(crate) fn ceremony_call(f: Fields<'_>) -> CeremonyCall {
+    let dealer =
+        |f: Fields<'_>| Dealer { index: f.uint("index"), organization: f.parse("organization") };
+    CeremonyCall {
+        steward: f.parse("steward"),
+        number: f.uint("number"),
+        previous: f.parse("previous"),
+        key_epoch: KeyEpoch(f.uint("key_epoch")),
+        share_epoch: f.uint("share_epoch"),
+        threshold: f.uint("threshold"),
+        evaluators: f.list("evaluators", |f| f.str().parse().expect("an organization")),
+        dealers: f.list("dealers", dealer),
+        issued: f.time("issued"),
+        expires: f.time("expires"),
+    }
+}
+
+pub(crate) fn ceremony_message(f: Fields<'_>) -> CeremonyMessage {
+    CeremonyMessage {
+        organization: f.parse("organization"),
+        ceremony: f.parse("ceremony"),
+        message: f.get("message").byte_string(),
         issued: f.time("issued"),
     }
 }
