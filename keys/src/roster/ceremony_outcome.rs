@@ -36,8 +36,8 @@ impl Evaluators {
             if !call.dealers.is_empty() {
                 return Err("there is no key of this epoch to hand on");
             }
-            if self.sets.iter().any(|set| set.key_epoch >= call.key_epoch) {
-                return Err("a new key has a newer epoch than those in force");
+            if self.newest_epoch.is_some_and(|newest| newest >= call.key_epoch) {
+                return Err("a new key has a newer epoch than all before");
             }
             let is_first = call.share_epoch == FIRST_SHARE_EPOCH;
             return if is_first { Ok(None) } else { Err("shares of a new key are of epoch 1") };
@@ -107,15 +107,7 @@ impl Ceremony {
     /// # Errors
     /// When the numbers make no ceremony.
     pub fn task(&self, old: Option<&EvaluatorSet>) -> Result<Task, PlanError> {
-        let call = self.call();
-        let id = CeremonyId::new(self.id().0);
-        let (threshold, count) = (usize::from(call.threshold), call.evaluators.len());
-        let Some(old) = old else {
-            return GeneratePlan::new(id, threshold, count).map(Task::Generate);
-        };
-        let dealers = call.dealers.iter().filter_map(|dealer| EvaluatorIndex::new(dealer.index));
-        let dealers: Vec<_> = dealers.collect();
-        ResharePlan::new(id, &key_set(old)?, &dealers, threshold, count).map(Task::Reshare)
+        ceremony_task(&self.id(), self.call(), old)
     }
 
     /// What has come, sorted by kind; of sealed shares those for this receiver.
@@ -149,6 +141,25 @@ impl Ceremony {
         let watched = advance(&task, Role::Watches, &self.received(None), &mut NoRandomness);
         watched.map(|advanced| advanced.progress).map_err(|error| error.to_string())
     }
+}
+
+/// What the call of this name plans. `old` is the set whose key is handed on.
+///
+/// # Errors
+/// When the numbers make no ceremony.
+pub fn ceremony_task(
+    id: &ContentHash,
+    call: &CeremonyCall,
+    old: Option<&EvaluatorSet>,
+) -> Result<Task, PlanError> {
+    let id = CeremonyId::new(id.0);
+    let (threshold, count) = (usize::from(call.threshold), call.evaluators.len());
+    let Some(old) = old else {
+        return GeneratePlan::new(id, threshold, count).map(Task::Generate);
+    };
+    let dealers = call.dealers.iter().filter_map(|dealer| EvaluatorIndex::new(dealer.index));
+    let dealers: Vec<_> = dealers.collect();
+    ResharePlan::new(id, &key_set(old)?, &dealers, threshold, count).map(Task::Reshare)
 }
 
 /// The public half of a key, as the roster lists it.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use signpost_protocol::{
-    ContentHash, OrganizationId, Timestamp,
+    ContentHash, KeyEpoch, OrganizationId, Timestamp,
     blind::EvaluatorSet,
     roster::{Change, EvaluatorsRecord, Subject},
 };
@@ -26,6 +26,8 @@ pub struct Evaluators {
     pub id: ContentHash,
     /// The sets, by ascending key epoch. None before the first ceremony of a network.
     pub sets: Vec<EvaluatorSet>,
+    /// The newest key epoch that there ever was: none is used again for another key.
+    pub newest_epoch: Option<KeyEpoch>,
     /// The sets that others have taken the place of, the latest first, each with the instant since when.
     pub former: Vec<(EvaluatorSet, Timestamp)>,
 }
@@ -36,6 +38,7 @@ impl Evaluators {
             version: 0,
             id: ContentHash(statements.network.0),
             sets: statements.founding.evaluators.iter().cloned().collect(),
+            newest_epoch: statements.founding.evaluators.as_ref().map(|set| set.key_epoch),
             former: Vec::new(),
         }
     }
@@ -56,7 +59,6 @@ impl Evaluators {
         if record.version <= self.version || record.previous != self.id {
             return Err("it does not follow the evaluators that are in force");
         }
-        let newest = self.sets.iter().map(|set| set.key_epoch).max();
         for set in record.sets.iter() {
             let before = self.sets.iter().find(|before| before.key_epoch == set.key_epoch);
             match before {
@@ -71,8 +73,11 @@ impl Evaluators {
                 Some(before) if before.dealt != set.dealt => {
                     return Err("whether one party dealt the key is not what the roster says");
                 }
-                None if newest.is_some_and(|newest| newest >= set.key_epoch) => {
-                    return Err("its key epoch is not newer than those in force");
+                _ if set.threshold < 2 => {
+                    return Err("each of its shares would be the whole key");
+                }
+                None if self.newest_epoch.is_some_and(|newest| newest >= set.key_epoch) => {
+                    return Err("its key epoch is not newer than all before");
                 }
                 None if set.dealt => {
                     return Err("one party dealt the key, and could have kept it");
@@ -89,6 +94,8 @@ impl Evaluators {
         let gone: Vec<_> = gone.map(|set| (set, since)).collect();
         self.former.splice(0..0, gone);
         self.former.truncate(FORMER_MAX);
+        let newest = sets.iter().map(|set| set.key_epoch).max();
+        self.newest_epoch = self.newest_epoch.max(newest);
         (self.version, self.id, self.sets) = (record.version, id, sets);
     }
 }
@@ -115,12 +122,13 @@ impl Law {
         self.evaluators = state;
     }
 
-    /// Whether what came out of a ceremony is or was in force.
+    /// What all have confirmed in a ceremony, if what came out of it is or was in force.
     #[must_use]
-    pub fn evaluators_adopted(&self, ceremony: &ContentHash) -> bool {
-        self.proposals().any(|(id, decision)| {
+    pub fn adopted(&self, ceremony: &ContentHash) -> Option<ContentHash> {
+        self.proposals().find_map(|(id, decision)| {
             let counted = matches!(decision.state, State::Law | State::Superseded | State::Fallen);
-            counted && self.evaluators_record(id).is_some_and(|record| record.ceremony == *ceremony)
+            let record = self.evaluators_record(id).filter(|_| counted)?;
+            (record.ceremony == *ceremony).then_some(record.transcript)
         })
     }
 

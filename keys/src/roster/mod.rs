@@ -46,6 +46,7 @@ use crate::{
 pub use approvals::OPEN_PER_STEWARD_MAX;
 pub use batch::{claimed, in_order};
 pub use ceremonies::{Ceremony, MessageSlot};
+pub use ceremony_outcome::ceremony_task;
 pub use counting::Counts;
 pub use epoch::Epoch;
 pub use evaluators::Evaluators;

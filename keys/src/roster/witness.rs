@@ -11,6 +11,7 @@ use signpost_protocol::{
 use super::{
     approvals::Status,
     counting::settles,
+    epoch::Epoch,
     heartbeats::{Heartbeats, Second},
     statements::{Place, Refusal, Statements, Step},
     waiting::Need,
@@ -95,6 +96,15 @@ impl Statements {
         since: Timestamp,
     ) -> bool {
         self.witness(steward, proposal).is_some_and(|(_, last)| last >= since)
+    }
+
+    /// Whether as many stewards of an epoch as make law have borne witness to a proposal: then no
+    /// revocation makes it undecided again, whatever date it gives.
+    #[must_use]
+    pub fn is_witnessed(&self, proposal: &ContentHash, epoch: &Epoch) -> bool {
+        let seen =
+            epoch.stewards().filter(|one| self.witness(&one.organization, proposal).is_some());
+        seen.count() >= usize::from(epoch.threshold())
     }
 
     pub(super) fn take_heartbeat(

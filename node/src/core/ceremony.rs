@@ -5,30 +5,31 @@
 //! it was. What it has gone by when it confirmed is kept too: nothing that comes later can make it
 //! conclude otherwise than it has told the others.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use minicbor::{Decode, Encode, bytes::ByteArray};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 use signpost_keys::{
+    ValidAt,
     blinding::{
-        EvaluatorIndex, KeyShare,
+        KeyShare,
         ceremony::{Advance, MessageKind, Messages, Progress, ReshareRole, Role, Task, advance},
     },
-    roster::{Ceremony, MessageSlot, State},
+    roster::{Ceremony, MessageSlot, ceremony_task},
     sign,
 };
 use signpost_protocol::{
     ContentHash, OrganizationId,
     blind::EvaluatorSet,
     codec::{self, ByteString},
-    roster::{CeremonyCall, CeremonyMessage, Change},
+    roster::{CeremonyCall, CeremonyMessage},
 };
 use tracing::{error, info, warn};
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::{
     Core, Turn,
+    ceremony_part::{Part, PartRow, Stage, confirm_as_law},
     event::{Action, Persist, Ticket},
     local::{JoinCeremonyError, LocalReply},
     membership::From,
@@ -55,46 +56,6 @@ pub(super) struct Ceremonies {
     said: BTreeMap<ContentHash, String>,
 }
 
-/// A part in a ceremony, as it is stored.
-struct Part {
-    organization: OrganizationId,
-    /// Whose key is handed on, if one is.
-    old: Option<EvaluatorSet>,
-    stage: Stage,
-}
-
-enum Stage {
-    /// Under way. All that this party draws follows from the seed. Once it has confirmed, the messages
-    /// by which it has are fixed.
-    Open { seed: Zeroizing<[u8; 32]>, fixed: Option<Messages> },
-    /// All have confirmed, and this is what came out.
-    Done(std::sync::Arc<KeyShare>),
-}
-
-/// The row of a part, sealed as a whole.
-#[derive(Encode, Decode)]
-#[cbor(map)]
-struct PartRow {
-    #[n(0)]
-    organization: OrganizationId,
-    #[n(1)]
-    old: Option<EvaluatorSet>,
-    #[n(2)]
-    seed: Option<ByteArray<32>>,
-    #[n(3)]
-    fixed: Option<ByteString<{ rows::FIXED_MESSAGES_BYTES_MAX }>>,
-    /// Index and scalar of the share.
-    #[n(4)]
-    share: Option<(u16, ByteArray<32>)>,
-}
-
-impl Drop for PartRow {
-    fn drop(&mut self) {
-        self.seed.iter_mut().for_each(|seed| seed.as_mut().zeroize());
-        self.share.iter_mut().for_each(|(_, scalar)| scalar.as_mut().zeroize());
-    }
-}
-
 impl Ceremonies {
     /// Notes that something has come.
     pub(super) const fn changed(&mut self) {
@@ -109,36 +70,6 @@ impl Ceremonies {
     pub(super) fn wakeup(&self) -> u64 {
         let waits = self.is_behind && !self.parts.is_empty();
         if waits { self.driven_at + DRIVE_SPACING } else { u64::MAX }
-    }
-}
-
-impl Part {
-    fn row(&self) -> PartRow {
-        let (mut seed, mut fixed, mut share) = (None, None, None);
-        match &self.stage {
-            Stage::Open { seed: drawn, fixed: messages } => {
-                seed = Some(ByteArray::from(**drawn));
-                fixed = messages.as_ref().and_then(|m| ByteString::new(m.to_bytes()?));
-            }
-            Stage::Done(held) => {
-                share = Some((held.index().get(), ByteArray::from(*held.to_bytes())));
-            }
-        }
-        PartRow { organization: self.organization, old: self.old.clone(), seed, fixed, share }
-    }
-
-    fn of_row(row: &PartRow) -> Option<Self> {
-        let stage = if let Some((index, scalar)) = &row.share {
-            let share = KeyShare::from_bytes(EvaluatorIndex::new(*index)?, scalar).ok()?;
-            Stage::Done(std::sync::Arc::new(share))
-        } else {
-            let fixed = match &row.fixed {
-                Some(bytes) => Some(Messages::from_bytes(bytes).ok()?),
-                None => None,
-            };
-            Stage::Open { seed: Zeroizing::new(**row.seed.as_ref()?), fixed }
-        };
-        Some(Self { organization: row.organization, old: row.old.clone(), stage })
     }
 }
 
@@ -209,7 +140,7 @@ impl Core {
     /// The part that an organization of this node is to take in a ceremony; none if it has one already.
     fn part_in(
         &mut self,
-        turn: &Turn<'_>,
+        turn: &mut Turn<'_>,
         asking: OrganizationId,
         id: &ContentHash,
     ) -> Result<Option<Part>, JoinCeremonyError> {
@@ -232,7 +163,9 @@ impl Core {
         let is_steward = |steward: signpost_protocol::roster::Steward| {
             steward.organization == call.steward && steward.govern.key_id() == call.key_id()
         };
-        if !self.roster.epoch().stewards().any(is_steward) {
+        // A key that was revoked since is no steward's any more.
+        let counts = self.roster.verify::<CeremonyCall>(call.bytes(), ValidAt::Now(turn.now.unix));
+        if counts.is_err() || !self.roster.epoch().stewards().any(is_steward) {
             return refuse("whoever called to it is no steward now");
         }
         let old = match self.roster.evaluators().handed_on(call) {
@@ -259,13 +192,16 @@ impl Core {
                 "this node serves two of the evaluators, whose shares would be as good as one",
             );
         }
+        let call = (**call).clone();
+        self.make_room(turn);
         if self.ceremonies.parts.len() >= PARTS_MAX {
             return refuse("this node takes part in too many ceremonies: wait until some are over");
         }
         let mut seed = Zeroizing::new([0; 32]);
         self.rng.fill_bytes(&mut *seed);
         info!(ceremony = %id, "this node takes part in a ceremony of evaluators");
-        Ok(Some(Part { organization: asking, old, stage: Stage::Open { seed, fixed: None } }))
+        let stage = Stage::Open { seed, fixed: None };
+        Ok(Some(Part { organization: asking, call, old, stage }))
     }
 
     /// Works out what this node owes to the ceremonies that it has joined, if something has come.
@@ -282,19 +218,35 @@ impl Core {
     }
 
     fn drive_ceremony(&mut self, turn: &mut Turn<'_>, id: ContentHash) {
-        let Some(ceremony) = self.membership.statements.ceremony(&id).cloned() else { return };
+        let is_open = |part: &Part| matches!(part.stage, Stage::Open { .. });
+        if !self.ceremonies.parts.get(&id).is_some_and(is_open) {
+            return;
+        }
+        let law = self.law(turn.now.unix);
+        let ceremony = self.membership.statements.ceremony(&id).cloned();
         let Some(part) = self.ceremonies.parts.get(&id) else { return };
         let Stage::Open { seed, fixed } = &part.stage else { return };
-        let mut received = ceremony.received(ceremony.receiver(&part.organization));
-        if let Some(fixed) = fixed {
-            received = Messages { confirmations: received.confirmations, ..fixed.clone() };
-        }
+        let known = ceremony.as_ref().map(|one| one.received(part.receiver()));
+        let mut received = match (fixed, known) {
+            (Some(fixed), known) => {
+                let confirmations = known.map(|known| known.confirmations).unwrap_or_default();
+                Messages { confirmations, ..fixed.clone() }
+            }
+            (None, Some(known)) => known,
+            (None, None) => return,
+        };
         let is_fixed = fixed.is_some();
-        let advanced = match self.advance_part(part, seed, &ceremony, &received) {
+        let mut advanced = match self.advance_part(&id, part, seed, &received) {
             Ok(advanced) => advanced,
             Err(reason) => return self.say_fault(id, reason),
         };
-        let organization = part.organization;
+        let (organization, law) = (part.organization, law.adopted(&id));
+        if let Some(adopted) = law
+            && confirm_as_law(part, &adopted, &advanced, &mut received)
+            && let Ok(again) = self.advance_part(&id, part, seed, &received)
+        {
+            advanced = again;
+        }
         if advanced.confirms() && !is_fixed {
             if let Some(Part { stage: Stage::Open { fixed, .. }, .. }) =
                 self.ceremonies.parts.get_mut(&id)
@@ -303,11 +255,13 @@ impl Core {
             }
             self.persist_part(turn, &id);
         }
-        self.send_due(turn, (id, organization), &ceremony, &advanced);
+        if let Some(ceremony) = &ceremony {
+            self.send_due(turn, (id, organization), ceremony, &advanced);
+        }
         match advanced.progress {
             Progress::Done(outcome) => {
                 let Some(share) = outcome.into_parts().1 else { return };
-                let share = std::sync::Arc::new(share);
+                let share = Arc::new(share);
                 if let Some(part) = self.ceremonies.parts.get_mut(&id) {
                     part.stage = Stage::Done(share.clone());
                 }
@@ -322,16 +276,15 @@ impl Core {
 
     fn advance_part(
         &self,
+        id: &ContentHash,
         part: &Part,
         seed: &[u8; 32],
-        ceremony: &Ceremony,
         received: &Messages,
     ) -> Result<Advance, String> {
-        let organization = &part.organization;
-        let (deals, receives) = (ceremony.dealer(organization), ceremony.receiver(organization));
-        let task = ceremony.task(part.old.as_ref()).map_err(|error| error.to_string())?;
+        let task = ceremony_task(id, &part.call, part.old.as_ref());
+        let task = task.map_err(|error| error.to_string())?;
         let held = part.old.as_ref().and_then(|old| self.own_share(old)).map(|(_, share)| share);
-        let role = match (&task, deals, receives) {
+        let role = match (&task, part.dealer(), part.receiver()) {
             (Task::Generate(_), _, Some(index)) => Role::Generates(index),
             (Task::Reshare(_), Some(_), receives) => {
                 let share = held.as_deref().ok_or("this node has lost the share to hand on")?;
@@ -355,8 +308,7 @@ impl Core {
         ceremony: &Ceremony,
         advanced: &Advance,
     ) {
-        let call: &CeremonyCall = ceremony.call();
-        if turn.now.unix >= call.expires {
+        if turn.now.unix >= ceremony.call().expires {
             return;
         }
         let was_sent = |kind: MessageKind, bytes: &[u8]| {
@@ -394,6 +346,30 @@ impl Core {
         }
     }
 
+    /// Whether a part may still be of use.
+    fn is_needed(&self, id: &ContentHash, part: &Part, uptime: u64) -> bool {
+        let evaluators = self.roster.evaluators();
+        let is_under_way = self.membership.statements.ceremony(id).is_some();
+        // Nothing has followed yet what it started from, so that it may be approved, however late.
+        let may_follow = part.call.previous == evaluators.id;
+        match &part.stage {
+            Stage::Open { fixed: None, .. } => is_under_way,
+            Stage::Open { fixed: Some(_), .. } => is_under_way || may_follow,
+            Stage::Done(share) => {
+                let public = share.public().to_bytes();
+                let lists = |set: &EvaluatorSet| {
+                    set.evaluators.iter().any(|one| *one.public_share == public)
+                };
+                // A decision that few have borne witness to could become undecided again.
+                let statements = &self.membership.statements;
+                let is_sure = statements.is_witnessed(&evaluators.id, self.roster.epoch());
+                may_follow
+                    || self.answered_sets(uptime).any(lists)
+                    || (!is_sure && evaluators.former.iter().any(|(set, _)| lists(set)))
+            }
+        }
+    }
+
     /// Deletes the parts and shares that are of no use any more: of ceremonies that came to nothing, and
     /// of sets whose place others have taken for long enough.
     fn forget_parts(&mut self, turn: &mut Turn<'_>) {
@@ -401,41 +377,41 @@ impl Core {
         if !self.has_compared_roster() || !(self.clock_is_confirmed() || self.is_alone()) {
             return;
         }
-        let law = self.law(turn.now.unix);
-        let proposed = |id: &ContentHash| {
-            law.proposals().any(|(_, decision)| match &decision.proposal.change {
-                Change::Evaluators(record) => {
-                    record.ceremony == *id && matches!(decision.state, State::Open)
-                }
-                _ => false,
-            })
-        };
-        let is_needed = |(id, part): (&ContentHash, &Part)| {
-            let Stage::Done(share) = &part.stage else {
-                return self.membership.statements.ceremony(id).is_some();
-            };
-            let lists = |set: &EvaluatorSet| {
-                let public = share.public().to_bytes();
-                set.evaluators.iter().any(|one| *one.public_share == public)
-            };
-            self.answered_sets(turn.now.unix).any(lists)
-                || self.membership.statements.ceremony(id).is_some_and(|ceremony| {
-                    self.roster.evaluators().handed_on(ceremony.call()).is_ok()
-                })
-                || proposed(id)
-        };
+        let uptime = turn.now.uptime;
         let gone: Vec<_> = (self.ceremonies.parts.iter())
-            .filter(|entry| !is_needed(*entry))
+            .filter(|(id, part)| !self.is_needed(id, part, uptime))
             .map(|(id, _)| *id)
             .collect();
-        for id in gone {
-            if let Some(Part { stage: Stage::Done(share), .. }) = self.ceremonies.parts.remove(&id)
-            {
-                self.shares.held.retain(|held| !std::sync::Arc::ptr_eq(held, &share));
-                info!(ceremony = %id, "a share of the blinding key that is not in force was deleted");
-            }
-            self.ceremonies.said.remove(&id);
-            self.persist_part(turn, &id);
+        gone.into_iter().for_each(|id| self.forget_part(turn, id));
+    }
+
+    /// Where too many attempts have come to nothing, forgets the oldest of them.
+    fn make_room(&mut self, turn: &mut Turn<'_>) {
+        let lists = |share: &KeyShare| {
+            let public = share.public().to_bytes();
+            let sets = self.roster.evaluators().sets.iter();
+            let former = self.roster.evaluators().former.iter().map(|(set, _)| set);
+            let mut all = sets.chain(former).flat_map(|set| set.evaluators.iter());
+            all.any(|one| *one.public_share == public)
+        };
+        let is_spare = |(id, part): &(&ContentHash, &Part)| {
+            let is_listed = matches!(&part.stage, Stage::Done(share) if lists(share));
+            !is_listed && self.membership.statements.ceremony(id).is_none()
+        };
+        if self.ceremonies.parts.len() < PARTS_MAX {
+            return;
         }
+        let spare = self.ceremonies.parts.iter().filter(is_spare);
+        let oldest = spare.min_by_key(|(_, part)| part.call.issued).map(|(id, _)| *id);
+        oldest.into_iter().for_each(|id| self.forget_part(turn, id));
+    }
+
+    fn forget_part(&mut self, turn: &mut Turn<'_>, id: ContentHash) {
+        if let Some(Part { stage: Stage::Done(share), .. }) = self.ceremonies.parts.remove(&id) {
+            self.shares.held.retain(|held| !Arc::ptr_eq(held, &share));
+            info!(ceremony = %id, "a share of the blinding key that is not in force was deleted");
+        }
+        self.ceremonies.said.remove(&id);
+        self.persist_part(turn, &id);
     }
 }

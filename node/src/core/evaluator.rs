@@ -90,7 +90,8 @@ impl Core {
         let wanted = |set: &&EvaluatorSet| {
             set.key_epoch == request.key_epoch && set.share_epoch == request.share_epoch
         };
-        let set = self.answered_sets(now).find(wanted).ok_or(RefusalCode::Epoch)?.clone();
+        let set =
+            self.answered_sets(turn.now.uptime).find(wanted).ok_or(RefusalCode::Epoch)?.clone();
         let own = self.own_share(&set);
         let own = own.filter(|(evaluator, _)| evaluator.organization == request.asked);
         let (evaluator, share) = own.ok_or(RefusalCode::NotServed)?;

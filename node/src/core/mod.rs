@@ -35,6 +35,7 @@ mod blinder;
 mod cache;
 mod catch_up;
 mod ceremony;
+mod ceremony_part;
 mod complaints;
 pub mod completeness;
 mod digests;

@@ -318,8 +318,9 @@ pub fn evidence_key(organization: &OrganizationId, part: usize) -> Vec<u8> {
 
 /// Prefix of the parts in ceremonies of evaluators.
 pub const CEREMONIES_PREFIX: &[u8] = b"e";
-/// Bytes of the messages that a part is fixed by: of 16 dealers and 16 receivers 13 KiB.
-pub const FIXED_MESSAGES_BYTES_MAX: usize = 14 * 1024;
+/// Bytes of the messages that a part is fixed by: of 16 dealers and 16 receivers 12.8 KiB. With the call
+/// and the set that is handed on they fit a row.
+pub const FIXED_MESSAGES_BYTES_MAX: usize = 13 * 1024;
 
 /// Key of the part in the ceremony of this call.
 #[must_use]

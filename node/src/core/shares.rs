@@ -3,7 +3,7 @@
 //! When shares change and the key does not, evaluators answer by old ones for a while, and nodes go on
 //! asking by them for a moment: so nobody needs to hear of the change at the same time as the others.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use signpost_keys::blinding::KeyShare;
 use signpost_protocol::{
@@ -27,6 +27,8 @@ pub(super) struct Shares {
     in_use: Option<Arc<EvaluatorSet>>,
     /// The uptime at which the set of the roster comes into use.
     switch_at: Option<u64>,
+    /// The uptime at which this node has heard that a set is one no longer, by its epochs.
+    former: BTreeMap<(KeyEpoch, u32), u64>,
 }
 
 impl Shares {
@@ -52,13 +54,18 @@ impl Core {
 
     /// Takes into use what the roster says, or makes up its mind when to.
     pub(super) fn follow_evaluators(&mut self, turn: &Turn<'_>) {
+        let uptime = turn.now.uptime;
+        let former = self.roster.evaluators().former.iter();
+        let former = former.map(|(set, _)| (set.key_epoch, set.share_epoch));
+        let known = &self.shares.former;
+        self.shares.former =
+            former.map(|epochs| (epochs, *known.get(&epochs).unwrap_or(&uptime))).collect();
         let law = self.roster.evaluators().current();
         let shares = &mut self.shares;
         if shares.in_use.as_deref() == law {
             shares.switch_at = None;
             return;
         }
-        let uptime = turn.now.uptime;
         let is_same_key = match (&shares.in_use, law) {
             (Some(old), Some(new)) => old.key_epoch == new.key_epoch,
             _ => false,
@@ -87,12 +94,16 @@ impl Core {
     }
 
     /// The sets by which others may still be answered: those in force, and their predecessors for as
-    /// long as a digest head counts without being issued again. Whoever has heard of nothing for longer
-    /// is cut off from digests as well.
-    pub(super) fn answered_sets(&self, now: Timestamp) -> impl Iterator<Item = &EvaluatorSet> {
+    /// long, since this node has heard of the change, as a digest head counts without being issued again.
+    /// Whoever has heard of nothing for longer is cut off from digests as well.
+    pub(super) fn answered_sets(&self, uptime: u64) -> impl Iterator<Item = &EvaluatorSet> {
         let evaluators = self.roster.evaluators();
         let grace = self.roster.parameters().head_age_max;
-        let former = evaluators.former.iter().filter(move |(_, since)| now < since.plus(grace));
+        let is_answered = move |(set, _): &&(EvaluatorSet, Timestamp)| {
+            let heard = self.shares.former.get(&(set.key_epoch, set.share_epoch));
+            heard.is_none_or(|heard| uptime < heard + grace)
+        };
+        let former = evaluators.former.iter().filter(is_answered);
         evaluators.sets.iter().chain(former.map(|(set, _)| set))
     }
 }

@@ -90,6 +90,25 @@ pub struct CeremonyCall {
     pub expires: Timestamp,
 }
 
+impl CeremonyCall {
+    /// The index under which an organization deals, if it does.
+    #[must_use]
+    pub fn dealer(&self, organization: &OrganizationId) -> Option<u16> {
+        if self.dealers.is_empty() {
+            return self.receiver(organization);
+        }
+        let mut dealers = self.dealers.iter();
+        dealers.find(|dealer| dealer.organization == *organization).map(|dealer| dealer.index)
+    }
+
+    /// The index under which an organization is to hold a share, if it is.
+    #[must_use]
+    pub fn receiver(&self, organization: &OrganizationId) -> Option<u16> {
+        let at = self.evaluators.iter().position(|one| one == organization)?;
+        u16::try_from(at + 1).ok()
+    }
+}
+
 impl Body for CeremonyCall {
     const KIND: StatementKind = StatementKind::CeremonyCall;
     const SIGNED_BY: KeyUse = KeyUse::Govern;

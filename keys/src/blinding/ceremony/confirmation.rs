@@ -67,6 +67,12 @@ impl Confirmation {
         Self { ceremony: plan.ceremony, receiver, transcript, dealings }
     }
 
+    /// What another receiver confirms that has seen the same.
+    #[must_use]
+    pub fn by(&self, receiver: EvaluatorIndex) -> Self {
+        Self { receiver, ..self.clone() }
+    }
+
     /// The encoding.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {

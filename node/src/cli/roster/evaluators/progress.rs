@@ -78,8 +78,7 @@ pub(super) enum Stage {
 impl Stage {
     /// How far it has come, as far as the roster shows.
     pub(super) fn of(view: &View, ceremony: &Ceremony) -> Self {
-        let adopted = view.law.evaluators_adopted(&ceremony.id());
-        if adopted {
+        if view.law.adopted(&ceremony.id()).is_some() {
             return Self::InForce;
         }
         let who = |parties: Vec<Party>| {
