@@ -1,7 +1,10 @@
 //! Evaluators that make the network's key themselves, and hand it on, while the network works.
 
 use signpost_keys::{SecretKey, blinding::ceremony::Dealing, sign};
-use signpost_node::core::local::LocateError;
+use signpost_node::{
+    core::{local::LocateError, rows},
+    store::Store as _,
+};
 use signpost_protocol::{
     ContentHash,
     codec::ByteString,
@@ -187,9 +190,13 @@ fn shares_are_handed_on_while_look_ups_go_on() {
         }
         agree_within(&mut network, 10_000);
         assert_eq!(share_epochs(&network), [Some(round as u32 + 2); 7]);
-        // By now nobody answers by the old shares.
+        // By now the old shares are gone, and nobody answers by them.
         network.run_for(130_000);
         look_up(&mut network);
+        for at in 0..7 {
+            let rows = network.nodes[at].store.scan(rows::CEREMONIES_PREFIX, None, 100).unwrap();
+            assert_eq!(rows.len(), usize::from(evaluators.contains(&at)), "ORG{at}, round {round}");
+        }
     }
 }
 
