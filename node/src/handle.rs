@@ -9,7 +9,7 @@ use crate::core::{
     local::{
         Applicant, Confirmation, EvidenceShown, InviteError, JoinCeremonyError, ListError,
         LocalReply, LocalRequest, LocateError, LocateRequest, Located, Page, Put, ReadError,
-        ReadPointer, ReadRequest, StatusReport, Submitted, Write, WriteError, Written,
+        ReadPointer, ReadRequest, StatusReport, Submitted, UsageDay, Write, WriteError, Written,
     },
     source::Source,
 };
@@ -168,6 +168,17 @@ impl NodeHandle {
             Ok(LocalReply::Invite(result)) => result.map(|invitation| *invitation),
             Ok(_) => unreachable!("the core replies in kind"),
             Err(busy) => Err(InviteError::Busy(busy)),
+        }
+    }
+
+    /// How much this node has evaluated for whom, the latest day first.
+    ///
+    /// # Errors
+    /// When the store fails or the node is too busy.
+    pub async fn usage(&self) -> Result<Vec<UsageDay>, String> {
+        match self.call(LocalRequest::Usage).await? {
+            LocalReply::Usage(usage) => usage,
+            _ => unreachable!("the core replies in kind"),
         }
     }
 

@@ -161,6 +161,9 @@ pub enum RefusalCode {
     /// a member.
     #[n(9)]
     RosterStale,
+    /// As much as the organization may have today was evaluated for it.
+    #[n(10)]
+    OverQuota,
 }
 
 impl RefusalCode {
@@ -180,6 +183,7 @@ impl RefusalCode {
             Self::Epoch => "it does not serve this key epoch",
             Self::Busy => "it is too busy",
             Self::Internal => "it had a fault of its own",
+            Self::OverQuota => "our quota of evaluations for today is used up there",
         }
     }
 }

@@ -18,7 +18,10 @@ use signpost_node::{
     setup::{self, API_TOKEN_FILE, Plan, PlannedNode, PlannedOrganization, organization_dir},
     synthetic::Organization,
 };
-use signpost_protocol::{OdsCode, roster::Parameters};
+use signpost_protocol::{
+    OdsCode,
+    roster::{Parameters, Quotas},
+};
 use tempfile::TempDir;
 
 use crate::client::Client;
@@ -29,6 +32,8 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(20);
 /// Patients that each node may advertise.
 const PATIENTS_MAX: u64 = 20_000;
+/// For networks that have more evaluated in minutes than an organization needs in a day.
+pub const NO_QUOTAS: Quotas = Quotas { lookups: u32::MAX, publishes: u32::MAX, ..Quotas::STANDARD };
 
 /// Waits until `done` gives something; returns it with the time that it took.
 ///

@@ -149,6 +149,11 @@ impl From<LocateError> for ApiError {
                     .detail("too-few-evaluators")
                     .retry_after(PEER_RETRY)
             }
+            LocateError::OverQuota { left, .. } => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, IssueCode::Throttled, text)
+                    .detail("over-quota")
+                    .retry_after(left)
+            }
             LocateError::NoKey => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, IssueCode::Transient, text)
                     .detail("no-key")

@@ -12,7 +12,10 @@ use super::{
     guard::OnBehalf,
     joining::rfc3339,
 };
-use crate::{core::local::JoinCeremonyError, fhir::outcome::IssueCode};
+use crate::{
+    core::local::{JoinCeremonyError, UsageDay},
+    fhir::outcome::IssueCode,
+};
 
 /// `POST /signpost/v1/evaluators/ceremonies/{call}/join`: has this node take part in the ceremony, as
 /// the organization whose token is shown. Once more does no harm.
@@ -25,6 +28,20 @@ pub(super) async fn join(
     })?;
     handle.join_ceremony(call).await.map_err(refused)?;
     Ok(error::json(StatusCode::OK, &json!({ "ceremony": call.to_string(), "joined": true })))
+}
+
+/// The reply to `GET /signpost/v1/evaluators/usage`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct UsageList {
+    /// The latest day first.
+    pub(crate) days: Vec<UsageDay>,
+}
+
+/// `GET /signpost/v1/evaluators/usage`: how much this node has evaluated for whom, by day.
+pub(super) async fn usage(OnBehalf(handle): OnBehalf) -> Result<Response, ApiError> {
+    let busy = |reason| ApiError::busy(format!("the counts cannot be read: {reason}"));
+    let days = handle.usage().await.map_err(busy)?;
+    Ok(error::json(StatusCode::OK, &UsageList { days }))
 }
 
 /// A wrong evaluation in the reply to `GET /signpost/v1/evaluators/evidence`.

@@ -129,6 +129,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/signpost/v1/invitations", post(joining::invite))
         .route("/signpost/v1/evaluators/ceremonies/{call}/join", post(evaluators::join))
         .route("/signpost/v1/evaluators/evidence", get(evaluators::evidence))
+        .route("/signpost/v1/evaluators/usage", get(evaluators::usage))
         .route("/signpost/v1/applicants", get(joining::applicants))
         .route("/signpost/v1/confirm-restored", post(admin::confirm_restored));
     // Layers run from the last to the first.

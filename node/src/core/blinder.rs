@@ -20,7 +20,7 @@ use signpost_protocol::{
 };
 use tracing::warn;
 
-use super::{Core, Outstanding, Turn, local::LocateError};
+use super::{Core, Outstanding, Turn, local::LocateError, usage};
 use crate::network::{Plane, RequestFailure};
 
 /// Milliseconds without enough answers before one more evaluator is asked: ten times a round trip
@@ -49,6 +49,8 @@ pub(super) struct BlindingJob {
     /// Asked and not yet heard from.
     waiting: Vec<Asked>,
     failures: Vec<String>,
+    /// How many have said that the quota is used up.
+    over_quota: usize,
     hedge_at: u64,
     deadline: u64,
 }
@@ -103,6 +105,7 @@ impl Core {
             unasked,
             waiting: Vec::new(),
             failures: Vec::new(),
+            over_quota: 0,
             hedge_at: turn.now.uptime + HEDGE_AFTER,
             deadline,
         };
@@ -189,12 +192,14 @@ impl Core {
         let position = job.waiting.iter().position(|asked| asked.evaluator == at);
         let Some(position) = position else { return };
         let Asked { request, peer, .. } = job.waiting.remove(position);
+        let over_quota = &mut job.over_quota;
         let set = job.set.clone();
         let evaluator = set.evaluators[at];
         let reply = result.map_err(|failure| failure.to_string()).and_then(|frame| {
             codec::decode("reply", &frame, limits::EVALUATE_FRAME_BYTES_MAX)
                 .map_err(|error| error.to_string())
         });
+        *over_quota += usize::from(matches!(reply, Ok(Reply::Refused(RefusalCode::OverQuota))));
         if matches!(reply, Ok(Reply::Refused(RefusalCode::NotServed))) {
             // Of an organization's nodes one has its share, and the roster does not say which.
             self.peers.note_without_share(peer);
@@ -283,10 +288,12 @@ impl Core {
             let (ods, _) = self.label(&job.set.evaluators[at].organization);
             failures.push(format!("{ods}: no answer in time"));
         }
-        let error = LocateError::TooFewEvaluators {
-            reached: job.checked.len(),
-            needed: usize::from(job.set.threshold),
-            detail: failures.join("; "),
+        let (needed, detail) = (usize::from(job.set.threshold), failures.join("; "));
+        let is_over = job.set.evaluators.len() < needed + job.over_quota;
+        let error = if is_over {
+            LocateError::OverQuota { left: usage::seconds_left(turn.now.unix), detail }
+        } else {
+            LocateError::TooFewEvaluators { reached: job.checked.len(), needed, detail }
         };
         self.blinded(turn, job.waiter, Err(error));
     }

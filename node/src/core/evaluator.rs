@@ -81,7 +81,7 @@ impl Core {
 
     fn evaluate(
         &mut self,
-        turn: &Turn<'_>,
+        turn: &mut Turn<'_>,
         peer: &PublicKey,
         frame: &[u8],
     ) -> Result<Verified<EvaluateAnswer>, RefusalCode> {
@@ -101,6 +101,7 @@ impl Core {
         if !self.evaluated.admit(asking, request.purpose, elements, turn.now.uptime) {
             return Err(RefusalCode::Busy);
         }
+        self.count_usage(turn, asking, request.purpose, elements)?;
         let blinded: Vec<[u8; 32]> = request.blinded.iter().map(|element| **element).collect();
         let evaluation = share.evaluate(&blinded, &mut self.rng).map_err(|error| {
             if self.complaints.may_log(peer, turn.now.uptime) {

@@ -95,6 +95,17 @@ pub enum LocateError {
         /// Which failed, and why, by ODS code.
         detail: String,
     },
+    /// So many evaluators say that the organization has had as much as it may today, that too few are left.
+    #[error(
+        "this organization's quota of evaluations is used up for today: it begins anew in {left} \
+         seconds, at midnight UTC; patients that were looked up lately can still be ({detail})"
+    )]
+    OverQuota {
+        /// Seconds until midnight UTC.
+        left: u64,
+        /// Which evaluators failed, and why, by ODS code.
+        detail: String,
+    },
     /// The network has no key yet by which locators are made.
     #[error(
         "the network has no blinding key yet, so nobody can be looked up: its evaluators have to make \
@@ -550,6 +561,8 @@ pub enum LocalRequest {
     SubmitStatements(Vec<Vec<u8>>),
     /// Takes part in a ceremony of evaluators, as the asking organization: the hash of its call.
     JoinCeremony(ContentHash),
+    /// How much this node has evaluated for whom.
+    Usage,
     /// Wrong evaluations that this node has caught.
     Evidence,
     /// See [`StatusReport`].
@@ -604,6 +617,34 @@ pub enum InviteError {
     /// A fault of this node's store.
     #[error("the node's store failed: {0}")]
     Storage(String),
+}
+
+/// What an evaluator has evaluated for others on one day.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct UsageDay {
+    /// Days since 1970-01-01, UTC.
+    pub day: u64,
+    /// For whom.
+    pub organizations: Vec<UsageShown>,
+}
+
+/// What was evaluated for one organization.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct UsageShown {
+    /// Organization id, hexadecimal.
+    pub organization: String,
+    /// ODS code.
+    pub ods: String,
+    /// Name.
+    pub name: String,
+    /// Numbers to look up.
+    pub lookups: u64,
+    /// How many it may have in a day by today's roster, before people look into it.
+    pub lookups_quota: u64,
+    /// Numbers to publish pointers of.
+    pub publishes: u64,
+    /// How many it may have in a day by today's roster.
+    pub publishes_quota: u64,
 }
 
 /// A wrong evaluation, with what shows it to others.
@@ -697,6 +738,8 @@ pub enum LocalReply {
     SubmitStatements(Vec<Result<Submitted, String>>),
     /// To [`LocalRequest::JoinCeremony`].
     JoinCeremony(Result<(), JoinCeremonyError>),
+    /// To [`LocalRequest::Usage`], the latest day first.
+    Usage(Result<Vec<UsageDay>, String>),
     /// To [`LocalRequest::Evidence`].
     Evidence(Vec<EvidenceShown>),
     /// To [`LocalRequest::Status`].
@@ -732,6 +775,7 @@ impl LocalReply {
             Self::Locate(_)
             | Self::JoinCeremony(_)
             | Self::Evidence(_)
+            | Self::Usage(_)
             | Self::Read(_)
             | Self::SourceIds(_)
             | Self::Export(_)

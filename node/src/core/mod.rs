@@ -11,6 +11,7 @@
 //! | `answers` | what to believe of what they say |
 //! | `blinder` | how a patient becomes a locator: which evaluators to ask, when it fails |
 //! | `evaluator` | which blinded elements to evaluate for others |
+//! | `usage` | how much to evaluate for whom in a day |
 //! | `shares` | which evaluators to ask, and by which shares to answer |
 //! | `evidence` | which wrong evaluations to keep, to be shown |
 //! | `ceremony` | what this node owes to ceremonies of evaluators |
@@ -65,6 +66,7 @@ mod shares;
 pub mod source;
 mod sources;
 mod status;
+mod usage;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -212,6 +214,7 @@ pub struct Core {
     ceremonies: ceremony::Ceremonies,
     caught: evidence::Caught,
     evaluated: evaluator::Evaluated,
+    usage: usage::Usage,
     /// Dial-backs under way for applicants.
     dial_backs: BTreeMap<u64, joining::DialBack>,
     /// Whether peers have told which heads of this node they know.
@@ -262,6 +265,7 @@ impl Core {
             ceremonies: ceremony::Ceremonies::default(),
             caught: evidence::Caught::default(),
             evaluated: evaluator::Evaluated::default(),
+            usage: usage::Usage::default(),
             dial_backs: BTreeMap::new(),
             recall: Recall::Told,
             clock_base: None,
@@ -281,6 +285,7 @@ impl Core {
         self.load_ceremonies(&turn)?;
         self.load_membership(&mut turn)?;
         self.load_evidence(&turn)?;
+        self.load_usage(&turn)?;
         self.load_own_digests(&mut turn)?;
         self.load_heads(&mut turn)?;
         Ok(turn.actions)
@@ -346,6 +351,7 @@ impl Core {
         if turn.now.uptime >= self.maintenance_at {
             self.maintenance_at = turn.now.uptime + MAINTENANCE_INTERVAL;
             self.maintain_membership(turn);
+            self.maintain_usage(turn);
             self.maintain_connections(turn);
             self.maintain_digests(turn);
         }
@@ -406,6 +412,10 @@ impl Core {
                 );
             }
             LocalRequest::JoinCeremony(id) => self.join_ceremony(turn, ticket, asking, id),
+            LocalRequest::Usage => {
+                let usage = self.usage_report(turn).map_err(|error| error.to_string());
+                turn.answer(ticket, LocalReply::Usage(usage));
+            }
             LocalRequest::Evidence => {
                 let evidence = self.evidence();
                 turn.answer(ticket, LocalReply::Evidence(evidence));

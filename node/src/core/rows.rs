@@ -14,6 +14,7 @@
 //! | `t` hash | a statement of the roster |
 //! | `i` code | an invitation, and what was handed in with it |
 //! | `e` hash of a call | the part that this node has in a ceremony of evaluators, and the share that came of it; sealed |
+//! | `u` day (u32 BE) organization | how much this node has evaluated for an organization on a day |
 //! | `b` organization, number (u8) | a part of the evidence that an evaluator has answered wrongly |
 //! | `r` | the store lost what came after this instant (u64 BE); see [`ROLLED_BACK_KEY`] |
 
@@ -300,6 +301,30 @@ pub const STATEMENTS_PREFIX: &[u8] = b"t";
 #[must_use]
 pub fn statement_key(hash: &ContentHash) -> Vec<u8> {
     [STATEMENTS_PREFIX, &hash.as_bytes()[..]].concat()
+}
+
+/// Prefix of the counts of evaluations.
+pub const USAGE_PREFIX: &[u8] = b"u";
+
+/// Prefix of the counts of a day, in days since 1970.
+#[must_use]
+pub fn usage_prefix(day: u64) -> Vec<u8> {
+    let day = u32::try_from(day).unwrap_or(u32::MAX);
+    [USAGE_PREFIX, &day.to_be_bytes()].concat()
+}
+
+/// Key of the count of an organization on a day.
+#[must_use]
+pub fn usage_key(day: u64, organization: &OrganizationId) -> Vec<u8> {
+    [&usage_prefix(day)[..], &organization.as_bytes()[..]].concat()
+}
+
+/// The day and the organization of a key of [`usage_key`].
+#[must_use]
+pub fn usage_of_key(key: &[u8]) -> Option<(u64, OrganizationId)> {
+    let (day, organization) = key.strip_prefix(USAGE_PREFIX)?.split_first_chunk::<4>()?;
+    let organization = OrganizationId(organization.try_into().ok()?);
+    Some((u64::from(u32::from_be_bytes(*day)), organization))
 }
 
 /// Prefix of the evidence against evaluators.

@@ -98,6 +98,13 @@ impl Core {
                     .to_owned(),
             );
         }
+        notices.extend(self.over_quota().map(|(organization, used, quota)| {
+            let (ods, name) = self.label(&organization);
+            format!(
+                "{name} ({ods}) has had {used} numbers evaluated here today to look patients up, more than \
+                 its quota of {quota}: ask it why"
+            )
+        }));
         notices.extend(self.caught.iter().map(|wrong| {
             let (ods, name) = self.label(&wrong.organization);
             format!(

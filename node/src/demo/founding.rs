@@ -11,7 +11,10 @@ use getrandom::SysRng;
 use libp2p::{PeerId, identity};
 use rand_core::UnwrapErr;
 use signpost_keys::keystore::Cost;
-use signpost_protocol::{PublicKey, Timestamp, roster::Parameters};
+use signpost_protocol::{
+    PublicKey, Timestamp,
+    roster::{Parameters, Quotas},
+};
 
 use super::{federation::NodeSpec, ports::Ports};
 use crate::{
@@ -23,6 +26,8 @@ use crate::{
 /// Times the patients of the demonstration that a digest may grow to: room for whoever stays to
 /// import more.
 const DIGEST_GROWTH: u64 = 4;
+/// All patients are published in one go, by organizations that were founded a moment ago.
+const NO_QUOTAS: Quotas = Quotas { lookups: u32::MAX, publishes: u32::MAX, ..Quotas::STANDARD };
 
 /// Writes every node's directory below `dir`, and tells how to run each; with the warnings that
 /// the founding gave.
@@ -53,7 +58,7 @@ pub(super) fn found(
     let class = SizeClass::for_locators(u64::from(population.len()) * DIGEST_GROWTH);
     let plan = Plan {
         network_name: "Signpost demonstration".to_owned(),
-        parameters: Parameters::STANDARD,
+        parameters: Parameters { quotas: Some(NO_QUOTAS), ..Parameters::STANDARD },
         nodes,
         class_max: class.unwrap_or(SizeClass::LARGEST).number(),
         // The passphrase lies beside its keystore here, so a dearer guess would protect nothing.

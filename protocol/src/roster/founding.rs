@@ -12,7 +12,7 @@ use crate::{
     time::Timestamp,
 };
 
-/// Durations that the whole network shares, all in milliseconds.
+/// What the whole network shares: durations, all in milliseconds, and quotas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Parameters {
@@ -49,6 +49,38 @@ pub struct Parameters {
     /// The longest life of a proposal, from issued to expires.
     #[n(10)]
     pub proposal_life_max: u64,
+    /// How much may be evaluated for one organization in a day; [`Quotas::STANDARD`] when absent.
+    #[n(11)]
+    pub quotas: Option<Quotas>,
+}
+
+/// How much one evaluator evaluates for one organization in a day, midnight to midnight UTC: a number for
+/// everybody, and more for larger ones, by the capacity of the size class that its record allows.
+///
+/// Each evaluation tells its asker about one number, so these bound how fast anybody can try numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Quotas {
+    /// Look-ups, for everybody. Past its quota an organization may look up as many again.
+    #[n(0)]
+    pub lookups: u32,
+    /// Look-ups more, in thousandths of the capacity.
+    #[n(1)]
+    pub lookups_permille: u16,
+    /// Patients to publish pointers of, for everybody.
+    #[n(2)]
+    pub publishes: u32,
+    /// Patients to publish more, in thousandths of the capacity.
+    #[n(3)]
+    pub publishes_permille: u16,
+}
+
+impl Quotas {
+    /// 2,000 look-ups and one in a hundred of the capacity: in England 0.6 million look-ups a day come to a
+    /// hundred an organization, a large trust has some thousands. 10,000 patients to publish and one in five:
+    /// a practice is published in a day, the largest trust in a week.
+    pub const STANDARD: Self =
+        Self { lookups: 2_000, lookups_permille: 10, publishes: 10_000, publishes_permille: 200 };
 }
 
 const HOUR: u64 = 3_600_000;
@@ -73,7 +105,14 @@ impl Parameters {
         reset_wait: 72 * HOUR,
         reapproval_grace: 7 * DAY,
         proposal_life_max: 30 * DAY,
+        quotas: None,
     };
+
+    /// How much may be evaluated for one organization in a day.
+    #[must_use]
+    pub fn quotas(&self) -> Quotas {
+        self.quotas.unwrap_or(Quotas::STANDARD)
+    }
 
     /// What contradicts itself in these durations, if anything.
     #[must_use]
@@ -93,6 +132,9 @@ impl Parameters {
         ];
         if durations.contains(&0) {
             return Some("a duration is zero");
+        }
+        if self.quotas.is_some_and(|quotas| quotas.lookups == 0) {
+            return Some("a small organization could not look anybody up");
         }
         if self.head_age_max <= self.head_interval {
             return Some("digest heads would be stale before they are re-issued");

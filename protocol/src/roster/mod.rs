@@ -20,7 +20,7 @@ mod governance;
 mod organization;
 
 pub use ceremony::{CeremonyCall, CeremonyMessage, Dealer, EvaluatorsRecord};
-pub use founding::{Endorsement, Founding, Parameters, RosterFile};
+pub use founding::{Endorsement, Founding, Parameters, Quotas, RosterFile};
 pub use governance::{
     Approval, Change, Heartbeat, MemberRecord, Objection, Proposal, RootReset, Standing, Steward,
     StewardEpoch, Subject,

@@ -260,6 +260,7 @@ pub(crate) fn reply(f: Fields<'_>) -> Reply {
         ("busy", RefusalCode::Busy),
         ("internal", RefusalCode::Internal),
         ("roster-stale", RefusalCode::RosterStale),
+        ("over-quota", RefusalCode::OverQuota),
     ];
     if f.has("statement") {
         Reply::Statement(f.get("statement").get("bytes").byte_string())

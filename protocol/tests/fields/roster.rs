@@ -7,7 +7,7 @@ use signpost_protocol::{
     roster::{
         Approval, CeremonyCall, CeremonyMessage, Change, Dealer, Endorsement, EvaluatorsRecord,
         Founding, Heartbeat, Inception, KeyRecord, MemberRecord, NodeRecord, Objection,
-        OrganizationKeys, Parameters, Proposal, Revocation, RevocationReason, RootReset,
+        OrganizationKeys, Parameters, Proposal, Quotas, Revocation, RevocationReason, RootReset,
         RosterFile, Standing, Steward, StewardEpoch,
     },
     statement::KeyUse,
@@ -102,6 +102,15 @@ fn parameters(f: Fields<'_>) -> Parameters {
         reset_wait: f.uint("reset_wait"),
         reapproval_grace: f.uint("reapproval_grace"),
         proposal_life_max: f.uint("proposal_life_max"),
+        quotas: f.has("quotas").then(|| {
+            let f = f.get("quotas");
+            Quotas {
+                lookups: f.uint("lookups"),
+                lookups_permille: f.uint("lookups_permille"),
+                publishes: f.uint("publishes"),
+                publishes_permille: f.uint("publishes_permille"),
+            }
+        }),
     }
 }
 

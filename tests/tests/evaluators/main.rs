@@ -6,6 +6,7 @@
 mod changing;
 mod liar;
 mod load;
+mod quotas;
 
 use std::{
     process::{Command, Output},

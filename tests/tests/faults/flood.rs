@@ -35,7 +35,7 @@ use signpost_protocol::{
 };
 use signpost_tests::{
     client::{Client, patient, record},
-    processes::{Federation, until},
+    processes::{Federation, NO_QUOTAS, until},
 };
 use tokio::{runtime::Runtime, sync::mpsc};
 
@@ -64,7 +64,9 @@ const GROWTH_KIB_MAX: u64 = 340 * 1024;
 const LOG_LINES_MAX: usize = 400;
 
 pub(crate) fn run(counts: &mut Counts, rng: &mut ChaCha20Rng) {
-    let parameters = signpost_protocol::roster::Parameters::STANDARD;
+    let standard = signpost_protocol::roster::Parameters::STANDARD;
+    // Other limits are what is tried here.
+    let parameters = signpost_protocol::roster::Parameters { quotas: Some(NO_QUOTAS), ..standard };
     let mut federation = Federation::found(PROGRAM, NODES, parameters, "info");
     (0..NODES).for_each(|n| federation.start(n));
     federation.await_fresh();

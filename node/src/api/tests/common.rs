@@ -315,6 +315,7 @@ async fn the_token_decides_on_whose_behalf_a_request_is_made() {
         LocalRequest::Applicants => LocalReply::Applicants(Ok(Vec::new())),
         LocalRequest::RosterFile => LocalReply::RosterFile(Vec::new()),
         LocalRequest::SubmitStatements(_) => LocalReply::SubmitStatements(Vec::new()),
+        LocalRequest::Usage => LocalReply::Usage(Ok(Vec::new())),
         LocalRequest::Evidence => LocalReply::Evidence(Vec::new()),
         LocalRequest::JoinCeremony(_) => LocalReply::JoinCeremony(Err(JoinCeremonyError::Unknown)),
     });
@@ -328,6 +329,7 @@ async fn the_token_decides_on_whose_behalf_a_request_is_made() {
         ("POST", "/signpost/v1/confirm-restored".to_owned()),
         ("GET", "/signpost/v1/applicants".to_owned()),
         ("GET", "/signpost/v1/evaluators/evidence".to_owned()),
+        ("GET", "/signpost/v1/evaluators/usage".to_owned()),
         ("POST", format!("/signpost/v1/evaluators/ceremonies/{}/join", "00".repeat(32))),
     ];
     for (method, path) in &requests {

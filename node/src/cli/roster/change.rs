@@ -11,7 +11,7 @@ use super::{
     doubt, evaluators, keys_words,
     view::View,
     warnings::warnings,
-    words::{about, count, duration, name, names, parameters, short, standing, time},
+    words::{about, count, duration, name, names, parameters, quotas, short, standing, time},
 };
 use crate::{
     cli::text::{fingerprint, fingerprint_words},
@@ -253,6 +253,13 @@ fn steward_lines(view: &View, next: &StewardEpoch) -> Vec<String> {
         [] => "The network's durations stay as they are.".to_owned(),
         changed => format!("Durations: {}.", changed.join("; ")),
     });
+    let (old, new) = (quotas(epoch.parameters()), quotas(&next.parameters));
+    let changed = old.iter().zip(new).filter(|(old, new)| **old != *new);
+    let changed: Vec<_> =
+        changed.map(|((what, old), (_, new))| format!("{what} {old} → {new}")).collect();
+    if !changed.is_empty() {
+        lines.push(format!("Quotas of evaluations: {}.", changed.join("; ")));
+    }
     lines.push(format!(
         "It takes the approval of {} of those until now and of {} of those from then on.",
         epoch.threshold(),

@@ -132,6 +132,8 @@ pub(super) struct EpochEdit {
     pub(super) threshold: Option<u16>,
     /// Durations by name, in milliseconds.
     pub(super) set: Vec<(String, u64)>,
+    /// Quotas by name.
+    pub(super) quota: Vec<(String, u32)>,
 }
 
 /// The next steward epoch, with the govern keys that the stewards list now.
@@ -176,6 +178,9 @@ pub(super) fn epoch(view: &View, edit: &EpochEdit) -> anyhow::Result<Change> {
     for (name, value) in &edit.set {
         set(&mut parameters, name, *value)?;
     }
+    for (name, value) in &edit.quota {
+        set_quota(&mut parameters, name, *value)?;
+    }
     if let Some(fault) = parameters.fault() {
         return Err(fail(format!("these durations make no sense: {fault}"), "choose others"));
     }
@@ -197,7 +202,7 @@ pub(super) fn epoch(view: &View, edit: &EpochEdit) -> anyhow::Result<Change> {
     {
         return Err(fail(
             "nothing would change".to_owned(),
-            "say what to change: --add, --remove, --threshold or --set",
+            "say what to change: --add, --remove, --threshold, --set or --quota",
         ));
     }
     Ok(Change::Stewards(next))
@@ -243,6 +248,26 @@ fn set(parameters: &mut Parameters, name: &str, value: u64) -> anyhow::Result<()
         }
     };
     *place = value;
+    Ok(())
+}
+
+fn set_quota(parameters: &mut Parameters, name: &str, value: u32) -> anyhow::Result<()> {
+    let mut quotas = parameters.quotas();
+    let permille = u16::try_from(value).unwrap_or(u16::MAX);
+    match name {
+        "lookups" => quotas.lookups = value,
+        "lookups-permille" => quotas.lookups_permille = permille,
+        "publishes" => quotas.publishes = value,
+        "publishes-permille" => quotas.publishes_permille = permille,
+        _ => {
+            let known = words::quotas(parameters).map(|(name, _)| name).join(", ");
+            return Err(fail(
+                format!("there is no quota called {name}"),
+                format!("the quotas are {known}"),
+            ));
+        }
+    }
+    parameters.quotas = Some(quotas);
     Ok(())
 }
 

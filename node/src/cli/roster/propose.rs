@@ -154,7 +154,8 @@ expire is given its new one by proposing the same stewards again.
 Example:
   signpost roster propose stewards --add RX7 --remove RX2 --reason 'RX2 is leaving'
   signpost roster propose stewards --threshold 4 --reason 'Four of five from now on'
-  signpost roster propose stewards --set reset-wait=604800 --reason 'A week to object'")]
+  signpost roster propose stewards --set reset-wait=604800 --reason 'A week to object'
+  signpost roster propose stewards --quota lookups=5000 --reason 'Winter'")]
     Stewards {
         /// A member that becomes a steward.
         #[arg(long, value_name = "ODS")]
@@ -168,6 +169,10 @@ Example:
         /// A duration of the network, in seconds.
         #[arg(long, value_name = "DURATION=SECONDS", value_parser = duration)]
         set: Vec<(String, u64)>,
+        /// How much evaluators do for one organization in a day: lookups and publishes for everybody,
+        /// lookups-permille and publishes-permille more by the capacity of its digest class.
+        #[arg(long, value_name = "QUOTA=NUMBER", value_parser = quota)]
+        quota: Vec<(String, u32)>,
         #[command(flatten)]
         reason: Reason,
     },
@@ -199,6 +204,12 @@ fn duration(text: &str) -> Result<(String, u64), String> {
     let seconds: u64 = seconds.parse().map_err(|_| "the seconds must be a whole number")?;
     let milliseconds = seconds.checked_mul(1_000).ok_or("these are too many seconds")?;
     Ok((name.to_owned(), milliseconds))
+}
+
+fn quota(text: &str) -> Result<(String, u32), String> {
+    let (name, number) = text.split_once('=').ok_or("must look like lookups=5000")?;
+    let number = number.parse().map_err(|_| "the quota must be a whole number")?;
+    Ok((name.to_owned(), number))
 }
 
 /// Runs the command.
@@ -276,7 +287,7 @@ impl Wanted {
                 };
                 of_member(member, edit, reason)
             }
-            Self::Stewards { add, remove, threshold, set, reason } => {
+            Self::Stewards { add, remove, threshold, set, quota, reason } => {
                 let ids = |codes: &[String]| -> anyhow::Result<Vec<_>> {
                     codes.iter().map(|code| Ok(view.find_member(code)?.organization)).collect()
                 };
@@ -285,6 +296,7 @@ impl Wanted {
                     remove: ids(remove)?,
                     threshold: *threshold,
                     set: set.clone(),
+                    quota: quota.clone(),
                 };
                 Ok((draft::epoch(view, &edit)?, reason.reason.as_str(), Vec::new()))
             }

@@ -9,12 +9,12 @@ use signpost_protocol::{ContentHash, limits};
 use super::{fail, handed, view::View};
 use crate::{
     api::{
-        evaluators::{EvidenceEntry, EvidenceList},
+        evaluators::{EvidenceEntry, EvidenceList, UsageList},
         joining::{ApplicantShown, ApplicantsShown},
         roster::CBOR,
     },
     cli::{behalf::Behalf, client::Client},
-    core::local::{STATEMENTS_PER_REQUEST_MAX, StatusReport},
+    core::local::{STATEMENTS_PER_REQUEST_MAX, StatusReport, UsageDay},
     runtime::wall_clock,
 };
 
@@ -97,6 +97,20 @@ impl Source {
             ));
         };
         Ok(client.get("/signpost/v1/status")?.json()?)
+    }
+
+    /// How much the node has evaluated for whom, the latest day first.
+    ///
+    /// # Errors
+    /// When there is no node.
+    pub(super) fn usage(&self) -> anyhow::Result<Vec<UsageDay>> {
+        let Self::Node(client) = self else {
+            return Err(fail(
+                "a roster file has evaluated nothing".to_owned(),
+                "leave --file out, where the node runs",
+            ));
+        };
+        Ok(client.get("/signpost/v1/evaluators/usage")?.json::<UsageList>()?.days)
     }
 
     /// Wrong evaluations that the node has caught.

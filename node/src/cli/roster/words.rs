@@ -105,6 +105,7 @@ pub(super) fn parameters(parameters: &Parameters) -> [(&'static str, u64); 11] {
         reset_wait,
         reapproval_grace,
         proposal_life_max,
+        quotas: _,
     } = *parameters;
     [
         ("head-interval", head_interval),
@@ -118,6 +119,17 @@ pub(super) fn parameters(parameters: &Parameters) -> [(&'static str, u64); 11] {
         ("reset-wait", reset_wait),
         ("reapproval-grace", reapproval_grace),
         ("proposal-life-max", proposal_life_max),
+    ]
+}
+
+/// The shared quotas by name, in the order of [`Quotas`](signpost_protocol::roster::Quotas).
+pub(super) fn quotas(parameters: &Parameters) -> [(&'static str, u32); 4] {
+    let quotas = parameters.quotas();
+    [
+        ("lookups", quotas.lookups),
+        ("lookups-permille", quotas.lookups_permille.into()),
+        ("publishes", quotas.publishes),
+        ("publishes-permille", quotas.publishes_permille.into()),
     ]
 }
 

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use signpost_node::synthetic::{Organization, Patient, Population};
 use signpost_protocol::roster::Parameters;
-use signpost_tests::processes::{Federation, Node, invented, until};
+use signpost_tests::processes::{Federation, NO_QUOTAS, Node, invented, until};
 
 /// Organizations of the loopback network.
 pub(crate) const ORGANIZATIONS: usize = 5;
@@ -58,7 +58,7 @@ impl Setting {
     /// Founds and starts a network; `program` is `signpost`.
     pub(crate) fn start(program: &Path, organizations: usize, patients: u64) -> Self {
         let name = program.to_str().expect("a temporary path is plain text");
-        let parameters = Parameters::STANDARD;
+        let parameters = Parameters { quotas: Some(NO_QUOTAS), ..Parameters::STANDARD };
         let mut federation =
             Federation::found_by(name, invented(organizations), parameters, LOG_FILTER, patients);
         (0..organizations).for_each(|n| federation.start(n));

@@ -12,6 +12,7 @@ mod progress;
 mod record;
 mod show;
 mod start;
+mod usage;
 
 use std::{
     path::{Path, PathBuf},
@@ -63,6 +64,8 @@ enum Command {
     Show(show::Args),
     /// The ceremony in which evaluators make a key, or hand it on.
     Ceremony(CeremonyArgs),
+    /// Shows how much this node has evaluated for whom.
+    Usage(usage::Args),
     /// Shows wrong evaluations that the node has caught, and checks those of others.
     Evidence(evidence::Args),
     /// Calls the same evaluators to new shares of the same key: old ones, stolen ones too, are useless then.
@@ -103,6 +106,7 @@ pub(in crate::cli) fn command(dir: &Path, args: &Args, json: bool) -> anyhow::Re
     let act = |command, options| Act { command, dir, behalf, json, options, source };
     match &args.command {
         Command::Show(_) => show::command(source, json),
+        Command::Usage(args) => usage::command(source, args, json),
         Command::Evidence(args) => evidence::command(source, args, json),
         Command::Refresh(args) => start::refresh(&act("evaluators refresh", &args.signing), args),
         Command::Reshare(args) => start::reshare(&act("evaluators reshare", &args.signing), args),

@@ -123,6 +123,7 @@ fn new_stewards() {
         remove: vec![network.organizations[0], network.organizations[1], network.organizations[2]],
         threshold: None,
         set: vec![("reset-wait".to_owned(), DAY)],
+        quota: Vec::new(),
     };
     let change = draft::epoch(&network.view, &edit).unwrap();
     let expected = "\
