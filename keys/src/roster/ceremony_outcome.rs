@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use rand_core::{TryCryptoRng, TryRng};
 use signpost_protocol::{
     ContentHash,
     blind::{Evaluator, EvaluatorSet},
@@ -15,7 +14,7 @@ use crate::blinding::{
     EvaluatorIndex, PublicShare,
     ceremony::{
         CeremonyId, GeneratePlan, MessageKind, Messages, Outcome, PlanError, Progress,
-        PublicKeySet, ResharePlan, Role, Task, advance,
+        PublicKeySet, ResharePlan, Task, watch,
     },
 };
 
@@ -138,8 +137,7 @@ impl Ceremony {
     pub fn watch(&self, evaluators: &Evaluators) -> Result<Progress, String> {
         let old = evaluators.handed_on(self.call())?;
         let task = self.task(old).map_err(|error| error.to_string())?;
-        let watched = advance(&task, Role::Watches, &self.received(None), &mut NoRandomness);
-        watched.map(|advanced| advanced.progress).map_err(|error| error.to_string())
+        Ok(watch(&task, &self.received(None)))
     }
 }
 
@@ -173,24 +171,3 @@ fn key_set(set: &EvaluatorSet) -> Result<PublicKeySet, PlanError> {
     let shares = shares.ok_or(PlanError::NotOneKey)?.into_iter().collect();
     PublicKeySet::new(usize::from(set.threshold), shares, group)
 }
-
-/// For whoever only watches: nothing is drawn.
-struct NoRandomness;
-
-impl TryRng for NoRandomness {
-    type Error = std::convert::Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
-        unreachable!("a watcher draws nothing")
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
-        unreachable!("a watcher draws nothing")
-    }
-
-    fn try_fill_bytes(&mut self, _: &mut [u8]) -> Result<(), Self::Error> {
-        unreachable!("a watcher draws nothing")
-    }
-}
-
-impl TryCryptoRng for NoRandomness {}

@@ -190,10 +190,30 @@ pub fn advance(
     let opening = begin(task, role, rng)?;
     let mut due = Vec::new();
     let progress = play(opening, &known, &mut due).unwrap_or_else(Progress::Failed);
-    let is_open = !role.receives() && !matches!(progress, Progress::Done(_));
-    let concluded = if is_open { conclude(task.plan(), &known) } else { None };
-    let progress = concluded.map_or(progress, |outcome| Progress::Done(Box::new(outcome)));
+    let progress = if role.receives() { progress } else { look_on(task, &known, progress) };
     Ok(Advance { due, progress })
+}
+
+/// What anybody can conclude from the messages known so far: as [`advance`] in [`Role::Watches`], which
+/// owes nothing, so that there is nothing to draw.
+#[must_use]
+pub fn watch(task: &Task, messages: &Messages) -> Progress {
+    let known = Known::new(task.ceremony(), messages);
+    let progress = play(watching(task), &known, &mut Vec::new()).unwrap_or_else(Progress::Failed);
+    look_on(task, &known, progress)
+}
+
+/// One that receives nothing is done once all receivers have signed one thing, wherever it stands itself.
+fn look_on(task: &Task, known: &Known<'_>, progress: Progress) -> Progress {
+    if matches!(progress, Progress::Done(_)) {
+        return progress;
+    }
+    conclude(task.plan(), known).map_or(progress, |outcome| Progress::Done(Box::new(outcome)))
+}
+
+fn watching(task: &Task) -> Opening {
+    let round = DealingRound::watch(task.plan().clone());
+    Opening { round, dealing: None, enrolment: None }
 }
 
 fn begin(task: &Task, role: Role<'_>, rng: &mut impl CryptoRng) -> Result<Opening, RoleError> {
@@ -205,10 +225,7 @@ fn begin(task: &Task, role: Role<'_>, rng: &mut impl CryptoRng) -> Result<Openin
         (Task::Reshare(plan), Role::Reshares(role)) => {
             DealingRound::reshare(plan.clone(), role, rng)
         }
-        (task, Role::Watches) => {
-            let round = DealingRound::watch(task.plan().clone());
-            Ok(Opening { round, dealing: None, enrolment: None })
-        }
+        (task, Role::Watches) => Ok(watching(task)),
         (Task::Generate(_), Role::Reshares(_)) | (Task::Reshare(_), Role::Generates(_)) => {
             Err(RoleError::OtherTask)
         }

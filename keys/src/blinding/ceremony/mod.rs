@@ -140,7 +140,7 @@ mod share_round;
 #[cfg(test)]
 mod tests;
 
-pub use attempt::{Advance, Due, Progress, Role, Task, advance};
+pub use attempt::{Advance, Due, Progress, Role, Task, advance, watch};
 pub use confirmation::Confirmation;
 pub use confirmation_round::ConfirmationRound;
 pub use dealing::{Dealing, Enrolment};

@@ -11,7 +11,7 @@ mod watching;
 use rand_chacha::{ChaCha20Rng, rand_core::Rng as _};
 
 use super::*;
-use crate::blinding::ceremony::{Advance, Due, Messages, Progress, Role, Task, advance};
+use crate::blinding::ceremony::{Advance, Due, Messages, Progress, Role, Task, advance, watch};
 
 /// One party, or one that only watches, with what it keeps.
 #[derive(Clone)]
@@ -58,7 +58,12 @@ impl<'a> Player<'a> {
     }
 
     fn ask_once(&self, messages: &Messages) -> Advance {
-        advance(self.task, self.role, messages, &mut seeded(self.seed)).unwrap()
+        let answer = advance(self.task, self.role, messages, &mut seeded(self.seed)).unwrap();
+        if matches!(self.role, Role::Watches) {
+            let (watched, seen) = (watch(self.task, messages), &answer.progress);
+            assert_eq!((answer.due.len(), format!("{watched:?}")), (0, format!("{seen:?}")));
+        }
+        answer
     }
 
     /// Works out where it stands, as a node would. Gives what it has not sent before.
