@@ -472,6 +472,7 @@ impl Statements {
             self.drop_statement(&set.hash);
             self.waiting.add(Need::Organization(id), set.hash, &set.statement.bytes().into());
         }
+        self.review_messages(&id);
     }
 
     fn learn_root(&mut self, id: ContentHash, proposal: &Proposal) {

@@ -87,11 +87,15 @@ impl Ceremony {
         role == Some(*sender)
     }
 
-    pub(super) fn get(&self, hash: &ContentHash) -> Option<&Verified<CeremonyMessage>> {
-        self.messages.values().flatten().find(|message| message.hash() == *hash)
+    pub(super) fn get(
+        &self,
+        slot: &MessageSlot,
+        hash: &ContentHash,
+    ) -> Option<&Verified<CeremonyMessage>> {
+        self.messages.get(slot)?.iter().find(|message| message.hash() == *hash)
     }
 
-    /// Takes up a message; returns those that are not kept any more, perhaps the new one.
+    /// Takes up a message; returns those that are not kept any more, or the new one if it is not kept.
     ///
     /// Of the same message signed twice the one of the smaller hash is kept, and of different ones in
     /// one place the two smallest: the same in whatever order they come.
@@ -106,6 +110,26 @@ impl Ceremony {
         kept.truncate(2);
         before.retain(|hash| kept.iter().all(|one| one.hash() != *hash));
         before
+    }
+
+    /// Takes out the messages of an organization for which `holds` is not so any more.
+    fn take_out(
+        &mut self,
+        organization: &OrganizationId,
+        holds: impl Fn(&Verified<CeremonyMessage>) -> bool,
+    ) -> Vec<Verified<CeremonyMessage>> {
+        if self.dealer(organization).is_none() && self.receiver(organization).is_none() {
+            return Vec::new();
+        }
+        let mut out = Vec::new();
+        self.messages.retain(|_, kept| {
+            let goes = |one: &mut Verified<CeremonyMessage>| {
+                one.organization == *organization && !holds(one)
+            };
+            out.extend(kept.extract_if(.., goes));
+            !kept.is_empty()
+        });
+        out
     }
 }
 
@@ -145,8 +169,13 @@ impl Statements {
         };
         let call = signing::verify::<CeremonyCall>(&envelope, bytes, &key, &self.network)?;
         self.check_issued(call.issued, now)?;
-        let life_max = self.epochs().map(|epoch| epoch.parameters.proposal_life_max).max();
-        check_call(&call, life_max.unwrap_or_default()).map_err(Refusal::Inconsistent)?;
+        check_call(&call).map_err(Refusal::Inconsistent)?;
+        let of_steward = self.epochs().filter(|epoch| epoch.has_key(&steward, &key_id));
+        let life_max = of_steward.map(|epoch| epoch.parameters.proposal_life_max).max();
+        if life_max.is_none_or(|max| call.expires.since(call.issued) > max) {
+            // Another epoch of this steward may allow for more, and come later.
+            return Ok(Step::Waits(Need::Steward(steward)));
+        }
         if now.is_some_and(|now| call.expires <= now) {
             // A roster file may be older than that.
             return Ok(Step::Lapsed);
@@ -177,31 +206,59 @@ impl Statements {
         let Some(ceremony) = self.ceremonies.get(&claimed.ceremony) else {
             return Ok(Step::Waits(Need::Ceremony(claimed.ceremony)));
         };
-        let refuse = |rule| Err(Refusal::Inconsistent(rule));
-        let Some((slot, ceremony_id)) = read(&claimed.message) else {
-            return refuse("it is no message of a ceremony");
-        };
-        if ceremony_id != claimed.ceremony.0 {
-            return refuse("the message is of another ceremony");
+        let sender = claimed.organization;
+        if ceremony.dealer(&sender).is_none() && ceremony.receiver(&sender).is_none() {
+            return Err(Refusal::Inconsistent("its sender has no part in the ceremony"));
         }
-        if !ceremony.expects(&claimed.organization, &slot) {
-            return refuse("the ceremony does not expect this of its sender");
-        }
-        let Some(organization) = self.organizations.get(&claimed.organization) else {
-            return Ok(Step::Waits(Need::Organization(claimed.organization)));
+        let Some(organization) = self.organizations.get(&sender) else {
+            return Ok(Step::Waits(Need::Organization(sender)));
         };
         let key = organization.transport_key(&key_id);
         let Some((key, _)) = key.filter(|(_, valid)| valid.contains(&claimed.issued)) else {
-            return Ok(Step::Waits(Need::Keys(claimed.organization)));
+            return Ok(Step::Waits(Need::Keys(sender)));
         };
         let message = signing::verify::<CeremonyMessage>(&envelope, bytes, key, &self.network)?;
         self.check_issued(message.issued, now)?;
+        let refuse = |rule| Err(Refusal::Inconsistent(rule));
+        let Some((slot, inside)) = read(&message.message) else {
+            return refuse("it is no message of a ceremony");
+        };
         let id = message.ceremony;
+        if inside != id.0 {
+            return refuse("the message is of another ceremony");
+        }
+        if !ceremony.expects(&sender, &slot) {
+            return refuse("the ceremony does not expect this of its sender");
+        }
         let Some(ceremony) = self.ceremonies.get_mut(&id) else { return Ok(Step::Taken) };
         let dropped = ceremony.add(slot, message);
-        self.keep(hash, Place::Message(id));
-        dropped.iter().for_each(|old| self.drop_statement(old));
+        // A third one is nothing new: whoever sends it again and again must not keep others busy.
+        if !dropped.contains(&hash) {
+            self.keep(hash, Place::Message(id, slot));
+            dropped.iter().for_each(|old| self.drop_statement(old));
+        }
         Ok(Step::Taken)
+    }
+
+    /// Messages of an organization that is not known any more, or by a key that it does not list any
+    /// more or that was not valid when they were signed, wait until they hold again: so that it is the
+    /// same whether they came before that was known or after.
+    pub(super) fn review_messages(&mut self, sender: &OrganizationId) {
+        let organization = self.organizations.get(sender);
+        let holds = |message: &Verified<CeremonyMessage>| {
+            let key = organization.and_then(|known| known.transport_key(&message.key_id()));
+            key.is_some_and(|(_, valid)| valid.contains(&message.issued))
+        };
+        let out = self.ceremonies.values_mut().flat_map(|one| one.take_out(sender, holds));
+        let out: Vec<_> = out.collect();
+        let need = match organization {
+            Some(_) => Need::Keys(*sender),
+            None => Need::Organization(*sender),
+        };
+        for message in out {
+            self.drop_statement(&message.hash());
+            self.waiting.add(need, message.hash(), &message.bytes().into());
+        }
     }
 
     /// Drops the ceremonies whose time is over.
@@ -223,10 +280,9 @@ impl Statements {
 }
 
 /// Checks a call, as far as it can be without knowing who evaluates now.
-fn check_call(call: &CeremonyCall, life_max: u64) -> Result<(), &'static str> {
-    let life = call.expires.since(call.issued);
-    if life == 0 || life > life_max {
-        return Err("a ceremony lasts longer than the network allows, or not at all");
+fn check_call(call: &CeremonyCall) -> Result<(), &'static str> {
+    if call.expires <= call.issued {
+        return Err("the ceremony would be over before it is called to");
     }
     let evaluators: BTreeSet<_> = call.evaluators.iter().collect();
     if evaluators.len() != call.evaluators.len() {

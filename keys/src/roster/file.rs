@@ -111,7 +111,7 @@ impl Statements {
             Place::Objection(..) => (3, 0, none),
             Place::Heartbeat(..) => (4, 0, none),
             Place::Call(_) => (5, 0, none),
-            Place::Message(_) => (6, 0, none),
+            Place::Message(..) => (6, 0, none),
         });
         places.into_iter().filter_map(|(hash, _)| Some((*hash, self.get(hash)?)))
     }

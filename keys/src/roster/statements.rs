@@ -23,7 +23,7 @@ use signpost_protocol::{
 use super::{
     Roster,
     approvals::{Contradiction, OPEN_PER_STEWARD_MAX, Proposed, Signer, Status},
-    ceremonies::Ceremony,
+    ceremonies::{Ceremony, MessageSlot},
     epoch::Epoch,
     founding::{self, FoundingError},
     heartbeats::Heartbeats,
@@ -128,7 +128,7 @@ pub(super) enum Place {
     Heartbeat(OrganizationId, KeyId),
     Call(ContentHash),
     /// Of this ceremony.
-    Message(ContentHash),
+    Message(ContentHash, MessageSlot),
 }
 
 /// Whether a statement could be verified.
@@ -246,7 +246,7 @@ impl Statements {
                 self.heartbeats.get(&(steward, key))?.get(hash)?.bytes()
             }
             Place::Call(id) => self.ceremonies.get(&id)?.call().bytes(),
-            Place::Message(id) => self.ceremonies.get(&id)?.get(hash)?.bytes(),
+            Place::Message(id, slot) => self.ceremonies.get(&id)?.get(&slot, hash)?.bytes(),
         }))
     }
 
@@ -304,8 +304,8 @@ impl Statements {
         self.take_up(bytes, Some(now))
     }
 
-    /// Drops what has expired by `now`: proposals without a decision, ceremonies. Returns the names of statements that are no
-    /// longer kept.
+    /// Drops what has expired by `now`: proposals without a decision, and ceremonies. Returns the names
+    /// of statements that are no longer kept.
     pub fn drop_lapsed(&mut self, now: Timestamp) -> Vec<ContentHash> {
         self.lapse(now);
         self.end_ceremonies(now);
@@ -460,6 +460,7 @@ impl Statements {
         if !dropped.contains(&hash) {
             self.met.push(Need::Keys(id));
             self.review_heartbeats(&id);
+            self.review_messages(&id);
         }
         Ok(Step::Taken)
     }

@@ -1,6 +1,7 @@
 //! Small founded networks, and what they accept and refuse.
 
 mod bounds;
+mod ceremonies;
 mod deciding;
 mod doubting;
 mod evaluating;
@@ -14,13 +15,13 @@ use std::rc::Rc;
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 use rand_core::CryptoRng;
 use signpost_protocol::{
-    ContentHash, NetworkId, NodeId, OdsCode, OrganizationId, Timestamp,
+    ContentHash, KeyEpoch, NetworkId, NodeId, OdsCode, OrganizationId, Timestamp,
     blind::EvaluatorSet,
     codec::{self, Bounded, ByteString, Text},
     roster::{
-        Approval, Change, Founding, Heartbeat, Inception, KeyRecord, MemberRecord, NodeRecord,
-        Objection, OrganizationKeys, Parameters, Proposal, Revocation, RevocationReason, RootReset,
-        RosterFile, Standing, Steward, StewardEpoch,
+        Approval, CeremonyCall, CeremonyMessage, Change, Founding, Heartbeat, Inception, KeyRecord,
+        MemberRecord, NodeRecord, Objection, OrganizationKeys, Parameters, Proposal, Revocation,
+        RevocationReason, RootReset, RosterFile, Standing, Steward, StewardEpoch,
     },
     statement::KeyUse,
 };
@@ -156,6 +157,13 @@ impl Network {
         };
         let sets = parties[..count].iter().map(|party| party.key_set()).collect();
         Self { parties, founders: count, founding, sets, said: Vec::new() }
+    }
+
+    /// The same before it has made its key.
+    fn keyless(count: usize) -> Self {
+        let mut network = Self::of(count);
+        network.founding.evaluators = None;
+        network
     }
 
     /// The evaluators of the founding.
@@ -308,6 +316,42 @@ impl Network {
         let organization = self.parties[party].id;
         let next_root = ContentHash([7; 32]);
         Change::Root(RootReset { organization, lineage, root: root.public(), next_root })
+    }
+
+    /// A steward calls on day 1 to make a key, of which two of these can evaluate: over on day 5.
+    fn call(&self, steward: usize, number: u64, evaluators: &[usize]) -> CeremonyCall {
+        CeremonyCall {
+            steward: self.parties[steward].id,
+            number,
+            previous: ContentHash(self.id().0),
+            key_epoch: KeyEpoch(1),
+            share_epoch: 1,
+            threshold: 2,
+            evaluators: list(evaluators.iter().map(|at| self.parties[*at].id).collect()),
+            dealers: Bounded::default(),
+            issued: day(1),
+            expires: day(5),
+        }
+    }
+
+    /// A call under the govern key of its steward.
+    fn called(&self, call: &CeremonyCall) -> Vec<u8> {
+        let steward = self.parties.iter().find(|party| party.id == call.steward).unwrap();
+        sign(call.clone(), &steward.govern, &self.id()).bytes().to_vec()
+    }
+
+    /// A message of a ceremony under the transport key of its sender.
+    fn message(
+        &self,
+        party: usize,
+        ceremony: ContentHash,
+        message: Vec<u8>,
+        issued: Timestamp,
+    ) -> Vec<u8> {
+        let party = &self.parties[party];
+        let message = ByteString::new(message).unwrap();
+        let message = CeremonyMessage { organization: party.id, ceremony, message, issued };
+        sign(message, &party.transport, &self.id()).bytes().to_vec()
     }
 
     fn objection(
