@@ -112,11 +112,25 @@ impl Law {
                 self.evaluators_record(id).is_some_and(|r| state.check_next(r).is_ok())
             });
             others.iter().for_each(|id| self.set_state(id, State::Superseded));
-            let Some(id) = self.prevailing(&follow, *subject, *version) else { continue };
+            // What was built upon stays, whatever comes up beside it later: its shares were handed on.
+            let mut upheld = follow.iter().filter(|id| self.is_followed(statements, id));
+            let id = match (upheld.next(), upheld.next()) {
+                (Some(id), None) => Some(*id),
+                _ => None,
+            };
+            if let Some(upheld) = id {
+                let others = follow.iter().filter(|id| **id != upheld).copied();
+                for other in others.collect::<Vec<_>>() {
+                    self.set_state(&other, State::Superseded);
+                }
+            }
+            let id = id.or_else(|| self.prevailing(&follow, *subject, *version));
+            let Some(id) = id else { continue };
             let since = self.proposal(&id).and_then(|decision| decision.decided);
             let Some(record) = self.evaluators_record(&id) else { continue };
-            let before = state.id;
+            let (before, adopted) = (state.id, (record.ceremony, record.transcript));
             state.follow(record, id, since.unwrap_or_default());
+            self.adopted.insert(adopted.0, adopted.1);
             self.set_state(&before, State::Superseded);
         }
         self.evaluators = state;
@@ -125,10 +139,16 @@ impl Law {
     /// What all have confirmed in a ceremony, if what came out of it is or was in force.
     #[must_use]
     pub fn adopted(&self, ceremony: &ContentHash) -> Option<ContentHash> {
-        self.proposals().find_map(|(id, decision)| {
-            let counted = matches!(decision.state, State::Law | State::Superseded | State::Fallen);
-            let record = self.evaluators_record(id).filter(|_| counted)?;
-            (record.ceremony == *ceremony).then_some(record.transcript)
+        self.adopted.get(ceremony).copied()
+    }
+
+    /// Whether a record that is or was law names this one as the one before it.
+    fn is_followed(&self, statements: &Statements, id: &ContentHash) -> bool {
+        let versions = (Subject::Evaluators, 0)..=(Subject::Evaluators, u64::MAX);
+        let mut records = statements.subjects.range(versions).flat_map(|(_, ids)| ids);
+        records.any(|later| {
+            self.is_or_was_law(later)
+                && self.evaluators_record(later).is_some_and(|record| record.previous == *id)
         })
     }
 

@@ -35,6 +35,8 @@ pub struct Law {
     /// The proposals of the resets in effect, by organization, in the order of their lineages.
     resets: BTreeMap<OrganizationId, Vec<ContentHash>>,
     pub(super) evaluators: Evaluators,
+    /// The ceremonies whose outcome is or was in force.
+    pub(super) adopted: BTreeMap<ContentHash, ContentHash>,
     proposals: BTreeMap<ContentHash, Decision>,
     /// Those that count only until they are approved again.
     doubted: BTreeSet<ContentHash>,
@@ -164,6 +166,7 @@ impl Law {
             members: BTreeMap::new(),
             resets: BTreeMap::new(),
             evaluators: Evaluators::of_founding(statements),
+            adopted: BTreeMap::new(),
             proposals: BTreeMap::new(),
             doubted: BTreeSet::new(),
             findings: Vec::new(),

@@ -2,9 +2,11 @@
 
 mod bounds;
 mod ceremonies;
+mod ceremony_properties;
 mod deciding;
 mod doubting;
 mod evaluating;
+mod evaluators;
 mod opening;
 mod properties;
 mod resetting;
@@ -19,9 +21,10 @@ use signpost_protocol::{
     blind::EvaluatorSet,
     codec::{self, Bounded, ByteString, Text},
     roster::{
-        Approval, CeremonyCall, CeremonyMessage, Change, Founding, Heartbeat, Inception, KeyRecord,
-        MemberRecord, NodeRecord, Objection, OrganizationKeys, Parameters, Proposal, Revocation,
-        RevocationReason, RootReset, RosterFile, Standing, Steward, StewardEpoch,
+        Approval, CeremonyCall, CeremonyMessage, Change, EvaluatorsRecord, Founding, Heartbeat,
+        Inception, KeyRecord, MemberRecord, NodeRecord, Objection, OrganizationKeys, Parameters,
+        Proposal, Revocation, RevocationReason, RootReset, RosterFile, Standing, Steward,
+        StewardEpoch,
     },
     statement::KeyUse,
 };

@@ -37,7 +37,7 @@ enum Act {
     },
 }
 
-const HOUR: u64 = DAY / 24;
+pub(super) const HOUR: u64 = DAY / 24;
 /// Hours that are signed with: mostly few, so that much falls together.
 const HOURS: std::ops::Range<u64> = 0..600;
 
@@ -170,7 +170,7 @@ fn say(network: &Network, pool: &[Proposal], act: &Act) -> Vec<u8> {
     }
 }
 
-fn hear<'a>(
+pub(super) fn hear<'a>(
     network: &Network,
     all: impl IntoIterator<Item = &'a Vec<u8>>,
     now: Timestamp,
@@ -184,9 +184,9 @@ fn hear<'a>(
 }
 
 /// All that can be asked of a roster, written out.
-fn written(roster: &Roster) -> String {
+pub(super) fn written(roster: &Roster) -> String {
     format!(
-        "{:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
         roster.digest(),
         roster.epoch(),
         roster.findings(),
@@ -194,10 +194,11 @@ fn written(roster: &Roster) -> String {
         roster.next_change(),
         roster.by_ods,
         (&roster.members, &roster.keys),
+        roster.evaluators,
     )
 }
 
-fn shuffled<T: Clone>(items: &[T], seed: u64) -> Vec<T> {
+pub(super) fn shuffled<T: Clone>(items: &[T], seed: u64) -> Vec<T> {
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
     let mut items = items.to_vec();
     for at in (1..items.len()).rev() {
@@ -208,7 +209,7 @@ fn shuffled<T: Clone>(items: &[T], seed: u64) -> Vec<T> {
     items
 }
 
-const CASES: u32 = 96;
+pub(super) const CASES: u32 = 96;
 
 #[test]
 fn any_order_and_duplication_gives_the_same_roster_and_keeps_the_same() {
