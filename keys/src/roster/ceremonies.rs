@@ -2,8 +2,8 @@
 //!
 //! They travel like everything else of the roster, so that whoever was away gets all of them; but they
 //! decide nothing, and go when the time of the call is over. Bounded: of each steward's key the newest
-//! call, and of each party the messages that the ceremony asks of it, two of each where it contradicts
-//! itself.
+//! call that is not over, and of each party the messages that the ceremony asks of it, two of each where
+//! it contradicts itself. Which stewards are in office, and who is a member, is for whoever takes part.
 
 use std::collections::{BTreeMap, BTreeSet};
 

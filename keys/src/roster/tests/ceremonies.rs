@@ -515,6 +515,33 @@ fn a_party_can_fill_its_own_places_only() {
 }
 
 #[test]
+fn neither_calls_nor_messages_without_number_fill_a_roster() {
+    let (network, mut statements, _) = called();
+    let before = statements.len();
+    // One steward that calls again and again has one ceremony, and its number is the highest.
+    for number in 1..=300 {
+        let taken = statements.take(&network.called(&network.call(0, number, &[0, 1])), DURING);
+        let dropped = usize::from(number > 1);
+        assert_eq!(
+            taken.map(|taken| (taken.new.len(), taken.dropped.len())).unwrap(),
+            (1, dropped)
+        );
+    }
+    assert_eq!((statements.len(), statements.ceremonies().count()), (before + 1, 1));
+    // Whoever sends messages of ceremonies that nobody called to keeps none of them, and nobody from
+    // what comes later.
+    for number in 0..5_000_u32 {
+        let unknown = name(&number.to_be_bytes());
+        waits(statements.take(&network.message(5, unknown, vec![], day(2)), DURING));
+    }
+    assert_eq!((statements.len(), statements.waiting()), (before + 1, 4_096));
+    let call = network.called(&network.call(1, 1, &[0, 1]));
+    let message = network.message(0, name(&call), dealing(name(&call), 1, 1), day(2));
+    waits(statements.take(&message, DURING));
+    assert_eq!(statements.take(&call, DURING).unwrap().new.len(), 2);
+}
+
+#[test]
 fn a_ceremony_that_is_over_goes_with_all_that_belongs_to_it() {
     let (network, mut statements, call) = called();
     let id = name(&call);
