@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use signpost_protocol::{ContentHash, OrganizationId, PointerId, invitation::Invitation};
+use signpost_protocol::{OrganizationId, PointerId, invitation::Invitation};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::core::{
@@ -193,12 +193,12 @@ impl NodeHandle {
         }
     }
 
-    /// Takes part in a ceremony of evaluators: the one of this call.
+    /// Takes part in a ceremony of evaluators: by the signed consent of the asking organization.
     ///
     /// # Errors
     /// See [`JoinCeremonyError`].
-    pub async fn join_ceremony(&self, call: ContentHash) -> Result<(), JoinCeremonyError> {
-        match self.call(LocalRequest::JoinCeremony(call)).await {
+    pub async fn join_ceremony(&self, consent: Vec<u8>) -> Result<(), JoinCeremonyError> {
+        match self.call(LocalRequest::JoinCeremony(consent)).await {
             Ok(LocalReply::JoinCeremony(result)) => result,
             Ok(_) => unreachable!("the core replies in kind"),
             Err(busy) => Err(JoinCeremonyError::Busy(busy)),

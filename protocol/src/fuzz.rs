@@ -10,7 +10,7 @@ use std::fmt::Debug;
 use minicbor::{Decode, Encode};
 
 use crate::{
-    blind::{EvaluateAnswer, EvaluateRequest},
+    blind::{EvaluateAnswer, EvaluateRequest, EvaluationEvidence},
     codec::{self, DecodeError},
     digest::{DigestHead, DigestsAnswer, DigestsRequest},
     hello::{HelloAnswer, HelloRequest},
@@ -21,8 +21,8 @@ use crate::{
     patient::{IdentifierSystem, PatientIdentifier},
     pointer::Pointer,
     roster::{
-        Approval, CeremonyCall, CeremonyMessage, Endorsement, Founding, Heartbeat, Inception,
-        Objection, OrganizationKeys, Proposal, RosterFile,
+        Approval, CeremonyCall, CeremonyConsent, CeremonyMessage, Endorsement, Founding, Heartbeat,
+        Inception, Objection, OrganizationKeys, Proposal, RosterFile,
     },
     roster_exchange::{RosterAnswer, RosterRequest},
     statement::{Body, Envelope},
@@ -32,7 +32,7 @@ use crate::{
 pub type Entry = fn(&[u8]);
 
 /// Every entry point with the name of its corpus.
-pub const ENTRIES: [(&str, Entry); 27] = [
+pub const ENTRIES: [(&str, Entry); 29] = [
     ("inception", inception),
     ("founding", founding),
     ("endorsement", endorsement),
@@ -44,6 +44,7 @@ pub const ENTRIES: [(&str, Entry); 27] = [
     ("heartbeat", heartbeat),
     ("ceremony-call", ceremony_call),
     ("ceremony-message", ceremony_message),
+    ("ceremony-consent", ceremony_consent),
     ("roster-request", roster_request),
     ("roster-answer", roster_answer),
     ("pointer", pointer),
@@ -55,6 +56,7 @@ pub const ENTRIES: [(&str, Entry); 27] = [
     ("reply", reply),
     ("evaluate-request", evaluate_request),
     ("evaluate-answer", evaluate_answer),
+    ("evaluation-evidence", evaluation_evidence),
     ("hello-request", hello_request),
     ("hello-answer", hello_answer),
     ("invitation", invitation),
@@ -110,6 +112,16 @@ pub fn heartbeat(bytes: &[u8]) {
 /// A steward's call to a ceremony, signed or bare.
 pub fn ceremony_call(bytes: &[u8]) {
     statement::<CeremonyCall>(bytes);
+}
+
+/// An organization's consent to a ceremony, signed or bare.
+pub fn ceremony_consent(bytes: &[u8]) {
+    statement::<CeremonyConsent>(bytes);
+}
+
+/// Evidence against an evaluator.
+pub fn evaluation_evidence(bytes: &[u8]) {
+    message::<EvaluationEvidence>(bytes, limits::EVIDENCE_BYTES_MAX);
 }
 
 /// A message of a party to a ceremony, signed or bare.

@@ -48,6 +48,8 @@ pub const ROSTER_FILE_BYTES_MAX: usize = 600 * 1024 * 1024;
 pub const EVALUATORS_MAX: usize = 16;
 /// Bytes of a signed call to a ceremony: 16 evaluators and 16 dealers take 1.2 KiB, with room.
 pub const CEREMONY_CALL_BYTES_MAX: usize = 2 * 1024;
+/// Bytes of a signed consent to a ceremony: two hashes and a time, with room.
+pub const CEREMONY_CONSENT_BYTES_MAX: usize = 512;
 /// Bytes of a message of a ceremony: the longest commits to 16 coefficients with up to 64 more, 2,182.
 pub const CEREMONY_MESSAGE_BYTES_MAX: usize = 2_304;
 /// Bytes of a signed message of a ceremony: the message, two hashes, a time and the envelope.

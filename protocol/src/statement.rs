@@ -38,6 +38,8 @@ pub enum StatementKind {
     CeremonyCall,
     /// A message of a party to one.
     CeremonyMessage,
+    /// An organization's word that it takes part in one.
+    CeremonyConsent,
     /// A pointer.
     Pointer,
     /// The head of a digest.
@@ -54,7 +56,7 @@ pub enum StatementKind {
 
 impl StatementKind {
     /// Every kind.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Inception,
         Self::Endorsement,
         Self::OrganizationKeys,
@@ -63,6 +65,7 @@ impl StatementKind {
         Self::Heartbeat,
         Self::CeremonyCall,
         Self::CeremonyMessage,
+        Self::CeremonyConsent,
         Self::Pointer,
         Self::DigestHead,
         Self::Ask,
@@ -83,6 +86,7 @@ impl StatementKind {
             Self::Heartbeat => "heartbeat",
             Self::CeremonyCall => "ceremony-call",
             Self::CeremonyMessage => "ceremony-message",
+            Self::CeremonyConsent => "ceremony-consent",
             Self::Pointer => "pointer",
             Self::DigestHead => "digest-head",
             Self::Ask => "ask",

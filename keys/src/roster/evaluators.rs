@@ -1,6 +1,6 @@
 //! Who evaluates: the chain of records from the founding on, and which of them is in force.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use signpost_protocol::{
     ContentHash, KeyEpoch, OrganizationId, Timestamp,
@@ -14,8 +14,12 @@ use super::{
 };
 use crate::blinding::{self, EvaluatorIndex, PublicShare};
 
-/// Former sets that are remembered: askers that have not heard of the new ones use them for a while.
-const FORMER_MAX: usize = 4;
+/// Former sets that are remembered: askers that have not heard of the new ones use them for a while, and
+/// whoever answered wrongly by one can be shown to have; refreshed every quarter, for sixteen years.
+const FORMER_MAX: usize = 64;
+/// By how much a version may exceed the one in force: some are passed over, where stewards have approved what
+/// came to nothing.
+pub const VERSIONS_AHEAD_MAX: u64 = 1_000;
 
 /// Who evaluates, by the record that is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +30,10 @@ pub struct Evaluators {
     pub id: ContentHash,
     /// The sets, by ascending key epoch. None before the first ceremony of a network.
     pub sets: Vec<EvaluatorSet>,
+    /// What all have confirmed in each ceremony of which the outcome is or was in force.
+    pub adopted: BTreeMap<ContentHash, ContentHash>,
+    /// The ids of the records that led here, the latest first; as many as sets are remembered.
+    pub chain: Vec<ContentHash>,
     /// The newest key epoch that there ever was: none is used again for another key.
     pub newest_epoch: Option<KeyEpoch>,
     /// The sets that others have taken the place of, the latest first, each with the instant since when.
@@ -38,6 +46,8 @@ impl Evaluators {
             version: 0,
             id: ContentHash(statements.network.0),
             sets: statements.founding.evaluators.iter().cloned().collect(),
+            adopted: BTreeMap::new(),
+            chain: Vec::new(),
             newest_epoch: statements.founding.evaluators.as_ref().map(|set| set.key_epoch),
             former: Vec::new(),
         }
@@ -58,6 +68,9 @@ impl Evaluators {
     pub fn check_next(&self, record: &EvaluatorsRecord) -> Result<(), &'static str> {
         if record.version <= self.version || record.previous != self.id {
             return Err("it does not follow the evaluators that are in force");
+        }
+        if record.version > self.version.saturating_add(VERSIONS_AHEAD_MAX) {
+            return Err("it passes over too many versions");
         }
         for set in record.sets.iter() {
             let before = self.sets.iter().find(|before| before.key_epoch == set.key_epoch);
@@ -96,6 +109,9 @@ impl Evaluators {
         self.former.truncate(FORMER_MAX);
         let newest = sets.iter().map(|set| set.key_epoch).max();
         self.newest_epoch = self.newest_epoch.max(newest);
+        self.adopted.insert(record.ceremony, record.transcript);
+        self.chain.insert(0, id);
+        self.chain.truncate(FORMER_MAX);
         (self.version, self.id, self.sets) = (record.version, id, sets);
     }
 }
@@ -103,53 +119,52 @@ impl Evaluators {
 impl Law {
     /// Follows the chain of records. One that became law counts until another follows it, also when its
     /// approvals have come into doubt: the shares of the one before may be gone.
+    ///
+    /// Of several that would follow the same, whatever their versions, the one counts to which enough
+    /// stewards bore witness first: an approval that was held back, or is dated back, has no witness from
+    /// then. Before there is any, which is for seconds, the one proposed last.
     pub(super) fn follow_evaluators(&mut self, statements: &Statements) {
         let mut state = self.evaluators.clone();
         let versions = (Subject::Evaluators, 0)..=(Subject::Evaluators, u64::MAX);
-        for ((subject, version), ids) in statements.subjects.range(versions) {
-            let ids: Vec<_> = ids.iter().filter(|id| self.is_or_was_law(id)).copied().collect();
-            let (follow, others): (Vec<_>, Vec<_>) = ids.into_iter().partition(|id| {
-                self.evaluators_record(id).is_some_and(|r| state.check_next(r).is_ok())
-            });
-            others.iter().for_each(|id| self.set_state(id, State::Superseded));
-            // What was built upon stays, whatever comes up beside it later: its shares were handed on.
-            let mut upheld = follow.iter().filter(|id| self.is_followed(statements, id));
-            let id = match (upheld.next(), upheld.next()) {
-                (Some(id), None) => Some(*id),
-                _ => None,
+        let ids = statements.subjects.range(versions).flat_map(|(_, ids)| ids);
+        let mut left: Vec<_> = ids.filter(|id| self.is_or_was_law(id)).copied().collect();
+        loop {
+            let follows = |id: &&ContentHash| {
+                self.evaluators_record(id).is_some_and(|record| state.check_next(record).is_ok())
             };
-            if let Some(upheld) = id {
-                let others = follow.iter().filter(|id| **id != upheld).copied();
-                for other in others.collect::<Vec<_>>() {
-                    self.set_state(&other, State::Superseded);
-                }
-            }
-            let id = id.or_else(|| self.prevailing(&follow, *subject, *version));
-            let Some(id) = id else { continue };
+            let rank = |id: &&ContentHash| {
+                let seen = self.witnessed_at(statements, id).unwrap_or(Timestamp(u64::MAX));
+                let proposed = self.proposal(id).map(|decision| decision.proposal.issued);
+                (seen, std::cmp::Reverse(proposed), **id)
+            };
+            let next = left.iter().filter(follows).min_by_key(rank).copied();
+            let Some(id) = next else { break };
             let since = self.proposal(&id).and_then(|decision| decision.decided);
-            let Some(record) = self.evaluators_record(&id) else { continue };
-            let (before, adopted) = (state.id, (record.ceremony, record.transcript));
+            let Some(record) = self.evaluators_record(&id) else { break };
+            let before = state.id;
             state.follow(record, id, since.unwrap_or_default());
-            self.adopted.insert(adopted.0, adopted.1);
             self.set_state(&before, State::Superseded);
+            left.retain(|other| *other != id);
         }
+        left.iter().for_each(|id| self.set_state(id, State::Superseded));
         self.evaluators = state;
+    }
+
+    /// When enough stewards of the epoch that decided a proposal had borne witness to it.
+    fn witnessed_at(&self, statements: &Statements, id: &ContentHash) -> Option<Timestamp> {
+        let number = usize::try_from(self.proposal(id)?.proposal.epoch).ok()?;
+        let epoch = self.epochs.get(number)?;
+        let mut seen: Vec<_> = (epoch.stewards())
+            .filter_map(|steward| Some(statements.witness(&steward.organization, id)?.0))
+            .collect();
+        seen.sort_unstable();
+        seen.get(usize::from(epoch.threshold()).checked_sub(1)?).copied()
     }
 
     /// What all have confirmed in a ceremony, if what came out of it is or was in force.
     #[must_use]
     pub fn adopted(&self, ceremony: &ContentHash) -> Option<ContentHash> {
-        self.adopted.get(ceremony).copied()
-    }
-
-    /// Whether a record that is or was law names this one as the one before it.
-    fn is_followed(&self, statements: &Statements, id: &ContentHash) -> bool {
-        let versions = (Subject::Evaluators, 0)..=(Subject::Evaluators, u64::MAX);
-        let mut records = statements.subjects.range(versions).flat_map(|(_, ids)| ids);
-        records.any(|later| {
-            self.is_or_was_law(later)
-                && self.evaluators_record(later).is_some_and(|record| record.previous == *id)
-        })
+        self.evaluators.adopted.get(ceremony).copied()
     }
 
     fn evaluators_record(&self, id: &ContentHash) -> Option<&EvaluatorsRecord> {

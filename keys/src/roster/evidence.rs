@@ -3,9 +3,10 @@
 use signpost_protocol::{
     KeyEpoch, OrganizationId, Timestamp,
     blind::{EvaluateAnswer, EvaluateRequest, EvaluationEvidence},
+    statement::{Body, Envelope},
 };
 
-use super::{Roster, ValidAt};
+use super::Roster;
 use crate::{
     blinding::{Evaluation, Proof, PublicShare},
     signing::VerifyError,
@@ -51,20 +52,47 @@ pub enum NoEvidence {
     Right,
 }
 
+impl NoEvidence {
+    /// Whether it may have shown something once, by a roster that knew more of the past.
+    #[must_use]
+    pub const fn is_forgotten(&self) -> bool {
+        matches!(self, Self::Unlisted | Self::Verify(_, VerifyError::UnknownKey))
+    }
+}
+
+impl WrongEvaluation {
+    /// What evidence says of itself, without being checked: of what was checked once before.
+    #[must_use]
+    pub fn claimed(evidence: &EvaluationEvidence) -> Option<Self> {
+        fn body<B: Body>(bytes: &[u8]) -> Option<B> {
+            Envelope::parse(B::KIND, bytes, B::BYTES_MAX).ok()?.body().ok()
+        }
+        let request: EvaluateRequest = body(&evidence.request)?;
+        let answer: EvaluateAnswer = body(&evidence.answer)?;
+        Some(Self {
+            organization: answer.organization,
+            index: answer.index,
+            key_epoch: request.key_epoch,
+            share_epoch: request.share_epoch,
+            issued: answer.issued,
+            asking: request.asking,
+        })
+    }
+}
+
 impl Roster {
     /// Checks evidence against an evaluator. Nobody needs to be trusted for it: the evaluator has signed
-    /// the answer, and its public share refutes it.
+    /// the answer, and its public share refutes it. It holds for as long as the keys are listed, wherever
+    /// both stand by then.
     ///
     /// # Errors
     /// Says why it shows nothing.
     pub fn convict(&self, evidence: &EvaluationEvidence) -> Result<WrongEvaluation, NoEvidence> {
         let verify = |what| move |error| NoEvidence::Verify(what, error);
-        let request = self
-            .verify::<EvaluateRequest>(&evidence.request, ValidAt::Issue)
-            .map_err(verify("request"))?;
-        let answer = self
-            .verify::<EvaluateAnswer>(&evidence.answer, ValidAt::Issue)
-            .map_err(verify("answer"))?;
+        let request = self.verify_shown::<EvaluateRequest>(&evidence.request);
+        let request = request.map_err(verify("request"))?;
+        let answer = self.verify_shown::<EvaluateAnswer>(&evidence.answer);
+        let answer = answer.map_err(verify("answer"))?;
         let is_answer = answer.request == request.hash()
             && answer.organization == request.asked
             && answer.share_epoch == request.share_epoch;

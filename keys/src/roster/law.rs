@@ -35,8 +35,6 @@ pub struct Law {
     /// The proposals of the resets in effect, by organization, in the order of their lineages.
     resets: BTreeMap<OrganizationId, Vec<ContentHash>>,
     pub(super) evaluators: Evaluators,
-    /// The ceremonies whose outcome is or was in force.
-    pub(super) adopted: BTreeMap<ContentHash, ContentHash>,
     proposals: BTreeMap<ContentHash, Decision>,
     /// Those that count only until they are approved again.
     doubted: BTreeSet<ContentHash>,
@@ -166,7 +164,7 @@ impl Law {
             members: BTreeMap::new(),
             resets: BTreeMap::new(),
             evaluators: Evaluators::of_founding(statements),
-            adopted: BTreeMap::new(),
+
             proposals: BTreeMap::new(),
             doubted: BTreeSet::new(),
             findings: Vec::new(),
@@ -230,6 +228,12 @@ impl Law {
                 Some(proposal.expires.plus(epoch.parameters.reset_wait))
             }
             (_, Change::Root(_)) => None,
+            // What was never in force must not look later as if it had been seen to be.
+            (State::Superseded, Change::Evaluators(record))
+                if !self.evaluators.adopted.contains_key(&record.ceremony) =>
+            {
+                None
+            }
             (State::Law | State::Superseded, _) => {
                 let settles = settles(proposal, self.epochs.first()?);
                 match (settles <= now, self.doubted.contains(id)) {

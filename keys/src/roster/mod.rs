@@ -49,7 +49,7 @@ pub use ceremonies::{Ceremony, MessageSlot};
 pub use ceremony_outcome::ceremony_task;
 pub use counting::Counts;
 pub use epoch::Epoch;
-pub use evaluators::Evaluators;
+pub use evaluators::{Evaluators, VERSIONS_AHEAD_MAX};
 pub use evidence::{NoEvidence, WrongEvaluation};
 pub use founding::{FoundingError, dealt_evaluators, endorse};
 pub use governing::Application;
@@ -474,6 +474,28 @@ impl Roster {
             ValidAt::Now(now) => now,
         };
         if !is_valid_at(&listing.record, instant) {
+            return Err(VerifyError::KeyNotValid);
+        }
+        Ok(statement)
+    }
+
+    /// As [`Self::verify`] of what is shown long afterwards: wherever the author stands by now, and whether
+    /// or not the key was revoked since. Only that the author had listed the key for that time.
+    ///
+    /// # Errors
+    /// Says which of these failed.
+    fn verify_shown<B: Body>(&self, bytes: &[u8]) -> Result<Verified<B>, VerifyError> {
+        let envelope = Envelope::parse(B::KIND, bytes, B::BYTES_MAX)?;
+        let listings = self.keys.get(&envelope.key_id()).ok_or(VerifyError::UnknownKey)?;
+        let of_use = listings.iter().filter(|listing| listing.record.usage == B::SIGNED_BY);
+        let of_use: Vec<&Listing> = of_use.collect();
+        let key = &of_use.first().ok_or(VerifyError::WrongUse)?.key;
+        let statement = signing::verify::<B>(&envelope, bytes, key, &self.network)?;
+        let author = statement.author();
+        let listing = of_use.iter().find(|listing| listing.organization == author);
+        let record = listing.ok_or(VerifyError::WrongAuthor)?.record;
+        let lives = record.not_before..record.not_after;
+        if !lives.contains(&statement.issued()) {
             return Err(VerifyError::KeyNotValid);
         }
         Ok(statement)

@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use signpost_protocol::{
     ContentHash, KeyId, OrganizationId, Timestamp, limits,
-    roster::{Change, Heartbeat},
+    roster::{Change, Heartbeat, Steward},
     statement::{Body as _, Envelope},
 };
 
 use super::{
     approvals::Status,
     counting::settles,
-    epoch::Epoch,
     heartbeats::{Heartbeats, Second},
     statements::{Place, Refusal, Statements, Step},
     waiting::Need,
@@ -98,13 +97,14 @@ impl Statements {
         self.witness(steward, proposal).is_some_and(|(_, last)| last >= since)
     }
 
-    /// Whether as many stewards of an epoch as make law have borne witness to a proposal: then no
+    /// Whether as many stewards of some epoch as make law in it have borne witness to a proposal: then no
     /// revocation makes it undecided again, whatever date it gives.
     #[must_use]
-    pub fn is_witnessed(&self, proposal: &ContentHash, epoch: &Epoch) -> bool {
-        let seen =
-            epoch.stewards().filter(|one| self.witness(&one.organization, proposal).is_some());
-        seen.count() >= usize::from(epoch.threshold())
+    pub fn is_witnessed(&self, proposal: &ContentHash) -> bool {
+        self.epochs().any(|epoch| {
+            let seen = |one: &Steward| self.witness(&one.organization, proposal).is_some();
+            epoch.stewards().filter(seen).count() >= usize::from(epoch.threshold())
+        })
     }
 
     pub(super) fn take_heartbeat(

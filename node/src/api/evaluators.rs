@@ -1,33 +1,34 @@
 //! Ceremonies of evaluators, for the admins of the organization whose token is shown. What comes of
 //! them travels with the roster, and is read there.
 
-use axum::{extract::Path, http::StatusCode, response::Response};
+use axum::{extract::Request, http::StatusCode, response::Response};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use signpost_protocol::ContentHash;
+use signpost_protocol::limits::CEREMONY_CONSENT_BYTES_MAX;
 
 use super::{
+    body,
     error::{self, ApiError},
     guard::OnBehalf,
     joining::rfc3339,
+    roster::CBOR,
 };
 use crate::{
     core::local::{JoinCeremonyError, UsageDay},
     fhir::outcome::IssueCode,
 };
 
-/// `POST /signpost/v1/evaluators/ceremonies/{call}/join`: has this node take part in the ceremony, as
-/// the organization whose token is shown. Once more does no harm.
+/// `POST /signpost/v1/evaluators/ceremonies/join`: has this node take part in a ceremony, by a consent that
+/// the govern key of the organization has signed; the token alone is the clinical systems', too. Once more
+/// does no harm.
 pub(super) async fn join(
     OnBehalf(handle): OnBehalf,
-    Path(call): Path<String>,
+    request: Request,
 ) -> Result<Response, ApiError> {
-    let call: ContentHash = call.parse().map_err(|_| {
-        ApiError::invalid("a ceremony is named by 64 hexadecimal digits".to_owned())
-    })?;
-    handle.join_ceremony(call).await.map_err(refused)?;
-    Ok(error::json(StatusCode::OK, &json!({ "ceremony": call.to_string(), "joined": true })))
+    let consent = body::read(request, &[CBOR], CEREMONY_CONSENT_BYTES_MAX).await?;
+    handle.join_ceremony(consent).await.map_err(refused)?;
+    Ok(error::json(StatusCode::OK, &json!({ "joined": true })))
 }
 
 /// The reply to `GET /signpost/v1/evaluators/usage`.

@@ -127,7 +127,7 @@ pub fn router(state: ApiState) -> Router {
             get(roster::read).post(roster::submit).layer(slots(ROSTER_REQUESTS_MAX)),
         )
         .route("/signpost/v1/invitations", post(joining::invite))
-        .route("/signpost/v1/evaluators/ceremonies/{call}/join", post(evaluators::join))
+        .route("/signpost/v1/evaluators/ceremonies/join", post(evaluators::join))
         .route("/signpost/v1/evaluators/evidence", get(evaluators::evidence))
         .route("/signpost/v1/evaluators/usage", get(evaluators::usage))
         .route("/signpost/v1/applicants", get(joining::applicants))

@@ -22,7 +22,7 @@ use signpost_protocol::{
     ContentHash, OrganizationId,
     blind::EvaluatorSet,
     codec::{self, ByteString},
-    roster::{CeremonyCall, CeremonyMessage},
+    roster::{CeremonyCall, CeremonyConsent, CeremonyMessage},
 };
 use tracing::{error, info, warn};
 use zeroize::Zeroizing;
@@ -113,10 +113,14 @@ impl Core {
         turn: &mut Turn<'_>,
         ticket: Ticket,
         asking: OrganizationId,
-        id: ContentHash,
+        consent: &[u8],
     ) {
-        let part = match self.part_in(turn, asking, &id) {
-            Ok(part) => part,
+        let joined = self.consented(turn, asking, consent).and_then(|id| {
+            let part = self.part_in(turn, asking, &id)?;
+            Ok((id, part))
+        });
+        let (id, part) = match joined {
+            Ok(joined) => joined,
             Err(error) => return turn.answer(ticket, LocalReply::JoinCeremony(Err(error))),
         };
         let batches = match part {
@@ -137,6 +141,24 @@ impl Core {
         }));
     }
 
+    /// The ceremony that an organization's admins have signed to take part in.
+    fn consented(
+        &self,
+        turn: &Turn<'_>,
+        asking: OrganizationId,
+        consent: &[u8],
+    ) -> Result<ContentHash, JoinCeremonyError> {
+        let now = ValidAt::Now(turn.now.unix);
+        let consent = self.roster.verify::<CeremonyConsent>(consent, now);
+        let consent = consent.map_err(|error| JoinCeremonyError::Refused(error.to_string()))?;
+        if consent.organization != asking {
+            return Err(JoinCeremonyError::Refused(
+                "another organization has signed that it takes part".to_owned(),
+            ));
+        }
+        Ok(consent.ceremony)
+    }
+
     /// The part that an organization of this node is to take in a ceremony; none if it has one already.
     fn part_in(
         &mut self,
@@ -152,7 +174,10 @@ impl Core {
         if let Some(part) = self.ceremonies.parts.get(id) {
             return match part.organization == asking {
                 true => Ok(None),
-                false => refuse("another organization of this node takes part in it"),
+                false => refuse(
+                    "another organization of this node takes part in it: call to another ceremony \
+                     without one of them (--without, where it is to hand the key on)",
+                ),
             };
         }
         self.check_admitted(&asking)
@@ -175,6 +200,37 @@ impl Core {
         if let Err(error) = ceremony.task(old.as_ref()) {
             return Err(JoinCeremonyError::Refused(error.to_string()));
         }
+        if !self.has_compared_roster() {
+            return refuse(
+                "this node has not compared its roster with another since it started: try again",
+            );
+        }
+        let parties =
+            call.evaluators.iter().chain(call.dealers.iter().map(|one| &one.organization));
+        for party in parties.clone() {
+            if !self.roster.is_admitted(party) {
+                let (ods, name) = self.label(party);
+                let reason = format!("{name} ({ods}) has a part in it and is no admitted member");
+                return Err(JoinCeremonyError::Refused(reason));
+            }
+        }
+        let nodes = |one: &OrganizationId| {
+            let nodes = self.roster.member(one).into_iter().flat_map(|member| &member.nodes);
+            nodes.map(|node| node.node).collect::<Vec<_>>()
+        };
+        for (at, one) in call.evaluators.iter().enumerate() {
+            let mut before = call.evaluators[..at].iter();
+            if before.any(|other| nodes(other).iter().any(|node| nodes(one).contains(node))) {
+                return refuse(
+                    "two of its evaluators are served by one node: two shares there would be one",
+                );
+            }
+        }
+        if ceremony.messages().any(|(_, message)| message.organization == asking) {
+            return refuse(
+                "this organization takes part already, with another node or before this one lost its store",
+            );
+        }
         let (deals, receives) = (ceremony.dealer(&asking), ceremony.receiver(&asking));
         if deals.is_none() && receives.is_none() {
             return refuse("this organization has no part in it");
@@ -183,13 +239,6 @@ impl Core {
             return refuse(
                 "this node has no share of the key to hand on: join at the node of this organization \
                  that has",
-            );
-        }
-        // Two shares at one node would be one.
-        let others = call.evaluators.iter().filter(|one| **one != asking);
-        if receives.is_some() && others.clone().any(|other| self.served(other).is_some()) {
-            return refuse(
-                "this node serves two of the evaluators, whose shares would be as good as one",
             );
         }
         let call = (**call).clone();
@@ -222,7 +271,6 @@ impl Core {
         if !self.ceremonies.parts.get(&id).is_some_and(is_open) {
             return;
         }
-        let law = self.law(turn.now.unix);
         let ceremony = self.membership.statements.ceremony(&id).cloned();
         let Some(part) = self.ceremonies.parts.get(&id) else { return };
         let Stage::Open { seed, fixed } = &part.stage else { return };
@@ -240,8 +288,8 @@ impl Core {
             Ok(advanced) => advanced,
             Err(reason) => return self.say_fault(id, reason),
         };
-        let (organization, law) = (part.organization, law.adopted(&id));
-        if let Some(adopted) = law
+        let organization = part.organization;
+        if let Some(adopted) = self.roster.evaluators().adopted.get(&id).copied()
             && confirm_as_law(part, &adopted, &advanced, &mut received)
             && let Ok(again) = self.advance_part(&id, part, seed, &received)
         {
@@ -308,7 +356,9 @@ impl Core {
         ceremony: &Ceremony,
         advanced: &Advance,
     ) {
-        if turn.now.unix >= ceremony.call().expires {
+        // What a wrong clock had signed nobody would take, and it would not be signed again.
+        let is_timely = self.clock_is_confirmed() || self.is_alone();
+        if !is_timely || turn.now.unix >= ceremony.call().expires {
             return;
         }
         let was_sent = |kind: MessageKind, bytes: &[u8]| {
@@ -362,7 +412,7 @@ impl Core {
                 };
                 // A decision that few have borne witness to could become undecided again.
                 let statements = &self.membership.statements;
-                let is_sure = statements.is_witnessed(&evaluators.id, self.roster.epoch());
+                let is_sure = evaluators.chain.iter().all(|id| statements.is_witnessed(id));
                 may_follow
                     || self.answered_sets(uptime).any(lists)
                     || (!is_sure && evaluators.former.iter().any(|(set, _)| lists(set)))

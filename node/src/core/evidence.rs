@@ -42,7 +42,7 @@ impl Caught {
 }
 
 impl Core {
-    /// Takes up what an earlier life has kept. What shows nothing any more is left out.
+    /// Takes up what an earlier life has kept: it was checked then.
     pub(super) fn load_evidence(&mut self, turn: &Turn<'_>) -> Result<(), rows::RowError> {
         let parts = EVIDENCE_MAX * rows::EVIDENCE_PARTS_MAX;
         let mut whole: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
@@ -53,7 +53,7 @@ impl Core {
         for bytes in whole.into_values() {
             let evidence = codec::decode("evidence", &bytes, limits::EVIDENCE_BYTES_MAX);
             if let Ok(evidence) = evidence
-                && let Ok(wrong) = self.roster.convict(&evidence)
+                && let Some(wrong) = WrongEvaluation::claimed(&evidence)
             {
                 self.caught.of.insert(wrong.organization, (wrong, evidence));
             }

@@ -6,8 +6,7 @@
 use serde::{Deserialize, Serialize};
 use signpost_keys::roster::WrongEvaluation;
 use signpost_protocol::{
-    ContentHash, OdsCode, OrganizationId, PatientIdentifier, Pointer, PointerId, PointerState,
-    Timestamp,
+    OdsCode, OrganizationId, PatientIdentifier, Pointer, PointerId, PointerState, Timestamp,
     codec::{ByteString, Text},
     invitation::Invitation,
     limits,
@@ -559,8 +558,9 @@ pub enum LocalRequest {
     RosterFile,
     /// Statements of the roster that an admin brings, at most [`STATEMENTS_PER_REQUEST_MAX`].
     SubmitStatements(Vec<Vec<u8>>),
-    /// Takes part in a ceremony of evaluators, as the asking organization: the hash of its call.
-    JoinCeremony(ContentHash),
+    /// Takes part in a ceremony of evaluators, as the asking organization: the bytes of its
+    /// [`CeremonyConsent`](signpost_protocol::roster::CeremonyConsent), signed by its govern key.
+    JoinCeremony(Vec<u8>),
     /// How much this node has evaluated for whom.
     Usage,
     /// Wrong evaluations that this node has caught.

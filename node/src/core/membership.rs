@@ -295,7 +295,11 @@ impl Core {
         let clock_has_turned = self.membership.was_confirmed != is_confirmed;
         self.membership.was_confirmed = is_confirmed;
         let changes = self.roster.next_change().is_some_and(|at| at <= now);
-        if changes || clock_has_turned {
+        let is_over = {
+            let mut ceremonies = self.membership.statements.ceremonies();
+            ceremonies.any(|(_, ceremony)| ceremony.call().expires <= now)
+        };
+        if changes || clock_has_turned || is_over {
             self.drop_lapsed(turn);
         }
         if changes {
@@ -304,6 +308,7 @@ impl Core {
         if clock_has_turned {
             // What was from the future, or expired, by a wrong clock may hold by a right one.
             self.membership.inventory.forget_refused();
+            self.ceremonies.changed();
         }
         if clock_has_turned || self.membership.tell_at.is_some_and(|at| at <= now) {
             self.tell_members(turn);

@@ -411,7 +411,9 @@ impl Core {
                     LocalReply::SubmitStatements(failed),
                 );
             }
-            LocalRequest::JoinCeremony(id) => self.join_ceremony(turn, ticket, asking, id),
+            LocalRequest::JoinCeremony(consent) => {
+                self.join_ceremony(turn, ticket, asking, &consent);
+            }
             LocalRequest::Usage => {
                 let usage = self.usage_report(turn).map_err(|error| error.to_string());
                 turn.answer(ticket, LocalReply::Usage(usage));

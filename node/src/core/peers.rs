@@ -103,6 +103,11 @@ impl Peers {
         self.without_share.insert(peer);
     }
 
+    /// Whoever had none may have one of the next.
+    pub(super) fn forget_without_share(&mut self) {
+        self.without_share.clear();
+    }
+
     pub(super) fn is_without_share(&self, peer: &PublicKey) -> bool {
         self.without_share.contains(peer)
     }

@@ -13,7 +13,10 @@ use signpost_protocol::{
 };
 use tracing::{debug, warn};
 
-use super::{Core, Outstanding, Turn};
+use super::{
+    Core, Outstanding, Turn,
+    event::{Action, Persist},
+};
 use crate::network::{InboundId, Plane, RequestFailure};
 
 /// Milliseconds between two comparisons with a neighbour picked by chance: what gossip lost is
@@ -211,7 +214,16 @@ impl Core {
                 RosterAnswer::Founding(ByteString::new(founding).expect("it was read once"))
             }
         };
-        turn.reply(id, &answer);
+        if !matches!(answer, RosterAnswer::Statements(_)) {
+            return turn.reply(id, &answer);
+        }
+        // What this node has made itself must not be elsewhere before it is on its own disk.
+        let frame = codec::encode(&answer);
+        turn.act(Action::Persist(Persist {
+            then: vec![Action::Reply { id, frame }],
+            otherwise: vec![Action::Refuse { id }],
+            ..Persist::default()
+        }));
     }
 
     /// The hashes in the first of these buckets, as many as an answer holds.

@@ -74,6 +74,7 @@ impl Core {
         if !is_same_key || switch_at <= uptime {
             shares.in_use = law.cloned().map(Arc::new);
             shares.switch_at = None;
+            self.peers.forget_without_share();
         }
     }
 

@@ -154,7 +154,11 @@ pub(super) const fn seconds_left(now: Timestamp) -> u64 {
 impl Core {
     /// Takes up the counts of today that an earlier life has stored.
     pub(super) fn load_usage(&mut self, turn: &Turn<'_>) -> Result<(), rows::RowError> {
-        self.usage.day = day_of(turn.now.unix);
+        self.load_day(turn, day_of(turn.now.unix))
+    }
+
+    fn load_day(&mut self, turn: &Turn<'_>, day: u64) -> Result<(), rows::RowError> {
+        self.usage.day = day;
         let prefix = rows::usage_prefix(self.usage.day);
         let mut after: Option<Vec<u8>> = None;
         loop {
@@ -178,12 +182,7 @@ impl Core {
         purpose: EvaluatePurpose,
         elements: usize,
     ) -> Result<(), RefusalCode> {
-        let today = day_of(turn.now.unix);
-        // A clock that is set back begins no day anew.
-        if today > self.usage.day {
-            self.end_day(turn);
-            self.usage.day = today;
-        }
+        self.turn_day(turn);
         let class_max = self.roster.member(&asking).map_or(0, |member| member.class_max);
         let allowance = Allowance::new(&self.roster.parameters().quotas(), class_max);
         match self.usage.admit(asking, purpose, elements as u64, &allowance)? {
@@ -198,6 +197,20 @@ impl Core {
             }
         }
         Ok(())
+    }
+
+    /// Begins another day, by a clock that can be trusted: a wrong one would have all begin anew, or none
+    /// for long. One that is a little behind turns no day back.
+    fn turn_day(&mut self, turn: &mut Turn<'_>) {
+        let today = day_of(turn.now.unix);
+        let is_another = today > self.usage.day || today + 1 < self.usage.day;
+        if !is_another || !(self.clock_is_confirmed() || self.is_alone()) {
+            return;
+        }
+        self.end_day(turn);
+        if let Err(error) = self.load_day(turn, today) {
+            warn!(%error, "the counts of evaluations of today cannot be read");
+        }
     }
 
     /// Writes down what was used, instead of what was put on disk ahead.

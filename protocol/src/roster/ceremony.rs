@@ -155,3 +155,33 @@ impl Body for CeremonyMessage {
         self.issued
     }
 }
+
+/// That an organization takes part in a ceremony: its admins', not its clinical systems', word to its own
+/// node. It goes no further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct CeremonyConsent {
+    /// The organization.
+    #[n(0)]
+    pub organization: OrganizationId,
+    /// The ceremony: the hash of its [`CeremonyCall`].
+    #[n(1)]
+    pub ceremony: ContentHash,
+    /// When it was signed.
+    #[n(2)]
+    pub issued: Timestamp,
+}
+
+impl Body for CeremonyConsent {
+    const KIND: StatementKind = StatementKind::CeremonyConsent;
+    const SIGNED_BY: KeyUse = KeyUse::Govern;
+    const BYTES_MAX: usize = limits::CEREMONY_CONSENT_BYTES_MAX;
+
+    fn author(&self) -> OrganizationId {
+        self.organization
+    }
+
+    fn issued(&self) -> Timestamp {
+        self.issued
+    }
+}

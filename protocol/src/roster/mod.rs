@@ -19,7 +19,7 @@ mod founding;
 mod governance;
 mod organization;
 
-pub use ceremony::{CeremonyCall, CeremonyMessage, Dealer, EvaluatorsRecord};
+pub use ceremony::{CeremonyCall, CeremonyConsent, CeremonyMessage, Dealer, EvaluatorsRecord};
 pub use founding::{Endorsement, Founding, Parameters, Quotas, RosterFile};
 pub use governance::{
     Approval, Change, Heartbeat, MemberRecord, Objection, Proposal, RootReset, Standing, Steward,

@@ -11,8 +11,9 @@ use signpost_protocol::{
     ContentHash, KeyEpoch, OrganizationId, Timestamp,
     codec::{self, Bounded, ByteString, Text},
     roster::{
-        Approval, CeremonyCall, Change, Dealer, MemberRecord, Objection, OrganizationKeys,
-        Proposal, Revocation, RevocationReason, RootReset, Standing, Steward, StewardEpoch,
+        Approval, CeremonyCall, CeremonyConsent, Change, Dealer, MemberRecord, Objection,
+        OrganizationKeys, Proposal, Revocation, RevocationReason, RootReset, Standing, Steward,
+        StewardEpoch,
     },
 };
 
@@ -282,7 +283,12 @@ impl Network {
     /// # Errors
     /// As the node says.
     pub fn join_ceremony(&mut self, at: usize, call: ContentHash) -> Result<(), JoinCeremonyError> {
-        match self.call(at, LocalRequest::JoinCeremony(call)) {
+        let founder = &self.nodes[at].founder;
+        let (organization, issued) = (founder.organization, self.true_time());
+        let consent = CeremonyConsent { organization, ceremony: call, issued };
+        let govern = SecretKey::from_seed(&founder.govern);
+        let consent = sign(consent, &govern, &self.statements.network()).bytes().to_vec();
+        match self.call(at, LocalRequest::JoinCeremony(consent)) {
             LocalReply::JoinCeremony(result) => result,
             _ => unreachable!("the core replies in kind"),
         }

@@ -83,7 +83,7 @@ impl Drop for StopOnDrop<'_> {
 
 fn look_up(clients: &[Client], truth: &Truth, n: u32, counts: &Mutex<Counts>) {
     let client = &clients[n as usize % clients.len()];
-    let is_known = n % 2 == 0;
+    let is_known = n.is_multiple_of(2);
     let number = if is_known { n / 2 % truth.patients } else { 10_000 + n };
     let wanted = truth.ids.get(number as usize).cloned().unwrap_or_default();
     let reply = client.search(&patient(number));

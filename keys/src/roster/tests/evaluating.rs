@@ -66,7 +66,7 @@ fn a_new_key_has_a_new_epoch_and_was_not_dealt() {
     assert_eq!(check(vec![another_key(&network, 2, false)]), Ok(()), "the old one is retired");
     let refused = [
         (another_key(&network, 2, true), "one party dealt the key, and could have kept it"),
-        (another_key(&network, 0, false), "its key epoch is not newer than those in force"),
+        (another_key(&network, 0, false), "its key epoch is not newer than all before"),
         (another_key(&network, 1, true), "it has another key in the same key epoch"),
         (
             EvaluatorSet { threshold: 3, ..old.clone() },
@@ -96,6 +96,7 @@ fn a_dealt_key_is_handed_on_by_law_and_the_old_shares_are_remembered() {
     let next = handed_on(before.current().unwrap());
     let change = Change::Evaluators(record(&before, vec![next.clone()]));
     let proposal = network.decide(change, day(2));
+    network.witness(&[0, 1, 2], &proposal, day(2));
     assert_eq!(network.state(&proposal, NOW), State::Law);
     let after = network.roster(NOW).evaluators().clone();
     assert_eq!((after.version, after.id), (1, id_of(&proposal)));

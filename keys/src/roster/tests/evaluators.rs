@@ -8,7 +8,7 @@ use crate::{
         self, Dealt, EvaluatorIndex, KeyShare,
         ceremony::{MessageKind, Outcome, Progress, ReshareRole, Role, advance},
     },
-    roster::{Ceremony, Evaluators, Finding},
+    roster::{Ceremony, Evaluators, VERSIONS_AHEAD_MAX},
 };
 
 const GRACE: u64 = Parameters::STANDARD.reapproval_grace;
@@ -130,7 +130,8 @@ fn shares_are_handed_on_and_a_key_is_added_and_retired() {
 
 #[test]
 fn a_record_that_does_not_follow_is_of_no_effect() {
-    let (network, key, first) = with_key();
+    let (mut network, key, first) = with_key();
+    network.witness(&[1, 2, 3], &first, day(2));
     let founding = ContentHash(network.id().0);
     let before = evaluators(&network, NOW);
     let set = |share_epoch| key.set(&network, &[2, 3, 4], share_epoch);
@@ -153,7 +154,7 @@ fn a_record_that_does_not_follow_is_of_no_effect() {
         (record(2, id_of(&first), vec![set(1)]), not_newer),
         (record(2, id_of(&first), vec![set(0)]), not_newer),
         (record(2, id_of(&first), vec![other]), other_key),
-        (record(2, id_of(&first), vec![old]), "its key epoch is not newer than those in force"),
+        (record(2, id_of(&first), vec![old]), "its key epoch is not newer than all before"),
         (
             record(2, id_of(&first), vec![set(2), dealt]),
             "one party dealt the key, and could have kept it",
@@ -175,7 +176,7 @@ fn a_record_that_does_not_follow_is_of_no_effect() {
         assert_eq!(evaluators(&next, now).version, 3);
     }
     // What follows may leave numbers out, and everything as it is.
-    for (version, share_epoch) in [(2, 2), (2, 9), (u64::MAX, 2)] {
+    for (version, share_epoch) in [(2, 2), (2, 9), (VERSIONS_AHEAD_MAX, 2)] {
         let next = record_after(&network, version, &first, set(share_epoch));
         assert_eq!(evaluators(&next, day(12)).version, version);
     }
@@ -245,45 +246,53 @@ fn a_record_that_contradicts_itself_is_refused() {
 }
 
 #[test]
-fn of_two_records_of_one_version_neither_counts_while_both_are_law() {
+fn of_two_that_would_follow_the_same_the_one_that_was_seen_first_counts() {
     let mut network = Network::keyless(5);
     let founding = ContentHash(network.id().0);
-    let [one, other] = [1, 2].map(|seed| {
-        let mut set = Key::of_epoch(seed).set(&network, &[0, 1, 2], 1);
+    let made = |network: &Network, version, seed, at| {
+        let mut set = Key::of_epoch(seed).set(network, &[0, 1, 2], 1);
         set.key_epoch = KeyEpoch(1);
-        network.proposal(Change::Evaluators(record(1, founding, vec![set])), day(1))
-    });
-    network.approve(&[0, 1, 2], &one, day(1));
-    network.approve(&[0, 3, 4], &other, day(1));
-    network.witness(&[1, 2, 3], &one, day(2));
-    network.witness(&[2, 3, 4], &other, day(3));
-    let conflict = |network: &Network| {
-        let findings = network.roster(NOW).findings().to_vec();
-        findings.into_iter().any(|finding| {
-            finding == Finding::Conflict { subject: one.change.subject().0, version: 1 }
-        })
+        network.proposal(Change::Evaluators(record(version, founding, vec![set])), at)
     };
+    // One was given up, short of an approval; the other became law, was seen, and was built upon.
+    let given_up = made(&network, 1, 1, day(1));
+    let other = made(&network, 2, 2, day(2));
+    network.approve(&[0, 1], &given_up, day(1));
+    network.approve(&[0, 3, 4], &other, day(2));
+    network.witness(&[2, 3, 4], &other, day(3));
+    let Change::Evaluators(first) = &other.change else { unreachable!("it was made so") };
+    let mut next = first.sets[0].clone();
+    next.share_epoch += 1;
+    let next = record(3, id_of(&other), vec![next]);
+    let next = network.proposal(Change::Evaluators(next), day(4));
+    network.approve(&[1, 2, 3], &next, day(4));
+    assert_eq!(evaluators(&network, NOW).version, 3);
+    // An approval that was held back, or is dated back, changes nothing; nor does witness to it.
+    network.approve(&[2], &given_up, day(1));
+    assert_eq!(evaluators(&network, NOW).id, id_of(&next));
+    network.witness(&[0, 1, 2, 3, 4], &given_up, day(5));
     for _ in 0..2 {
-        assert!(conflict(&network));
-        assert_eq!(evaluators(&network, NOW).version, 0);
-        assert_eq!(network.state(&one, NOW), State::Conflicts);
-        assert_eq!(network.state(&other, NOW), State::Conflicts);
+        assert_eq!(evaluators(&network, NOW).id, id_of(&next));
+        assert_eq!(network.state(&given_up, NOW), State::Superseded);
         network.said.reverse();
     }
-    // What follows either is of no effect; what follows the founding settles it.
-    let set = Key::of_epoch(3).set(&network, &[1, 2, 3], 1);
-    network.approve(
-        &[1, 2, 3],
-        &network.proposal(Change::Evaluators(record(2, id_of(&one), vec![set.clone()])), day(3)),
-        day(3),
-    );
+
+    // Before anybody has borne witness, the one proposed last.
+    let mut network = Network::keyless(5);
+    let founding = ContentHash(network.id().0);
+    let (early, late) = (made(&network, 2, 1, day(1)), made(&network, 1, 2, day(2)));
+    network.approve(&[0, 1, 2], &early, day(1));
+    network.approve(&[2, 3, 4], &late, day(2));
+    assert_eq!(evaluators(&network, NOW).id, id_of(&late));
+
+    // No version is so far ahead that nothing can follow it.
+    let mut network = Network::keyless(5);
+    let far = made(&network, VERSIONS_AHEAD_MAX + 1, 1, day(1));
+    network.approve(&[0, 1, 2], &far, day(1));
     assert_eq!(evaluators(&network, NOW).version, 0);
-    network.approve(
-        &[1, 2, 3],
-        &network.proposal(Change::Evaluators(record(3, founding, vec![set])), day(3)),
-        day(3),
-    );
-    assert_eq!(evaluators(&network, NOW).version, 3);
+    let near = made(&network, VERSIONS_AHEAD_MAX, 1, day(1));
+    network.approve(&[0, 1, 2], &near, day(1));
+    assert_eq!(evaluators(&network, NOW).version, VERSIONS_AHEAD_MAX);
 
     // Two that never lived at one time contradict nothing: the later one counts.
     let mut network = Network::keyless(5);
@@ -338,7 +347,7 @@ fn a_record_in_doubt_and_one_that_fell_count_until_another_follows() {
 }
 
 #[test]
-fn of_former_evaluators_the_last_four_are_remembered() {
+fn former_evaluators_are_remembered_the_latest_first() {
     let (mut network, key, mut last) = with_key();
     for number in 2..=7 {
         let set = key.set(&network, &[0, 1, 2], number);
@@ -347,7 +356,7 @@ fn of_former_evaluators_the_last_four_are_remembered() {
     }
     let now = evaluators(&network, NOW);
     let former: Vec<_> = now.former.iter().map(|(set, since)| (set.share_epoch, *since)).collect();
-    assert_eq!(former, [(6, day(7)), (5, day(6)), (4, day(5)), (3, day(4))]);
+    assert_eq!(former, [6, 5, 4, 3, 2, 1].map(|epoch| (epoch, day(u64::from(epoch) + 1))));
     assert_eq!(now.current().unwrap().share_epoch, 7);
 }
 
@@ -398,7 +407,7 @@ fn a_call_hands_on_what_is_in_force_or_nothing() {
     }
     let none = "there is no key of this epoch to hand on";
     assert_eq!(with(&reshares, &|call| call.key_epoch = KeyEpoch(2)), none);
-    let older = "a new key has a newer epoch than those in force";
+    let older = "a new key has a newer epoch than all before";
     assert_eq!(with(&makes, &|call| call.key_epoch = KeyEpoch(0)), older);
     let exists = "there is a key of this epoch already";
     assert_eq!(with(&makes, &|call| call.key_epoch = KeyEpoch(1)), exists);

@@ -330,7 +330,6 @@ async fn the_token_decides_on_whose_behalf_a_request_is_made() {
         ("GET", "/signpost/v1/applicants".to_owned()),
         ("GET", "/signpost/v1/evaluators/evidence".to_owned()),
         ("GET", "/signpost/v1/evaluators/usage".to_owned()),
-        ("POST", format!("/signpost/v1/evaluators/ceremonies/{}/join", "00".repeat(32))),
     ];
     for (method, path) in &requests {
         for token in [TOKEN, OTHER_TOKEN] {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use signpost_keys::roster::in_order;
-use signpost_protocol::{ContentHash, limits};
+use signpost_protocol::limits;
 
 use super::{fail, handed, view::View};
 use crate::{
@@ -127,19 +127,18 @@ impl Source {
         Ok(client.get("/signpost/v1/evaluators/evidence")?.json::<EvidenceList>()?.evidence)
     }
 
-    /// Has the node take part in a ceremony of evaluators.
+    /// Has the node take part in a ceremony of evaluators, by a signed consent.
     ///
     /// # Errors
     /// When there is no node, or it says why it cannot.
-    pub(super) fn join_ceremony(&self, call: &ContentHash) -> anyhow::Result<()> {
+    pub(super) fn join_ceremony(&self, consent: Vec<u8>) -> anyhow::Result<()> {
         let Self::Node(client) = self else {
             return Err(fail(
                 "a roster file takes part in nothing".to_owned(),
                 "leave --file out, where the node runs",
             ));
         };
-        let path = format!("/signpost/v1/evaluators/ceremonies/{call}/join");
-        client.post(&path, "application/json", Vec::new(), &[])?;
+        client.post("/signpost/v1/evaluators/ceremonies/join", CBOR, consent, &[])?;
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use signpost_protocol::{
         Approval, Change, Founding, MemberRecord, OrganizationKeys, Proposal, RosterFile, Standing,
         Subject,
     },
-    statement::{Body as _, Envelope, statement_hash},
+    statement::{Body as _, Envelope, StatementKind, statement_hash},
 };
 
 use super::{fail, words};
@@ -270,7 +270,7 @@ impl Reading {
             let _ = statements.take(bytes, now);
         }
         for (number, _) in waiting.iter().filter(|(_, hash)| !statements.has(hash)) {
-            if has_expired(&file.statements[*number], now) {
+            if is_void(&file.statements[*number], now) {
                 void += 1;
             } else {
                 faults.push(format!(
@@ -291,8 +291,13 @@ impl Reading {
     }
 }
 
-/// Whether an approval is of a proposal that has expired: alone it is of no effect any more.
-fn has_expired(bytes: &[u8], now: Timestamp) -> bool {
+/// Whether an approval is of a proposal that has expired, or a statement belongs to a ceremony: of one that
+/// is over nothing is kept.
+fn is_void(bytes: &[u8], now: Timestamp) -> bool {
+    let kind = Envelope::kind_of(bytes);
+    if matches!(kind, Some(StatementKind::CeremonyCall | StatementKind::CeremonyMessage)) {
+        return true;
+    }
     let envelope = Envelope::parse(Approval::KIND, bytes, Approval::BYTES_MAX);
     let approval = envelope.and_then(|envelope| envelope.body::<Approval>());
     let proposal = approval.and_then(|approval| Proposal::decode(&approval.proposal));

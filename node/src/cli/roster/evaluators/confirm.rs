@@ -1,8 +1,12 @@
 //! `signpost evaluators ceremony confirm`: stewards put what came out of a ceremony in force.
 
-use std::process::ExitCode;
+use std::{collections::BTreeSet, process::ExitCode};
 
-use signpost_keys::{blinding::ceremony::Progress, roster::State};
+use serde_json::json;
+use signpost_keys::{
+    blinding::ceremony::Progress,
+    roster::{State, VERSIONS_AHEAD_MAX},
+};
 use signpost_protocol::{
     codec,
     roster::{Change, EvaluatorsRecord, Subject},
@@ -16,6 +20,7 @@ use super::{
     },
     progress,
 };
+use crate::cli::text::print;
 
 /// Arguments of `signpost evaluators ceremony confirm`.
 #[derive(Debug, clap::Args)]
@@ -42,7 +47,24 @@ pub(super) struct Args {
 pub(super) fn command(act: &Act<'_>, args: &Args) -> anyhow::Result<ExitCode> {
     act.check_way_out()?;
     let view = act.source.view()?;
-    let (id, ceremony) = super::find(&view, args.ceremony.as_deref(), |_| true)?;
+    let found = super::find(&view, args.ceremony.as_deref(), |_| true);
+    let in_force = match (&found, &args.ceremony) {
+        (Ok((id, _)), _) => view.law.adopted(id).is_some(),
+        (Err(_), None) => {
+            view.statements.ceremonies().any(|(id, _)| view.law.adopted(id).is_some())
+        }
+        (Err(_), Some(_)) => false,
+    };
+    if in_force {
+        let text = "What came out is in force already, so nothing was signed.\n";
+        print(&if act.json {
+            json!({ "signed": false, "state": "law" }).to_string()
+        } else {
+            text.to_owned()
+        })?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (id, ceremony) = found?;
     let state = view.roster.evaluators();
     let status = "`signpost evaluators ceremony status` says how far it has come";
     let outcome = match ceremony.watch(state) {
@@ -63,15 +85,28 @@ pub(super) fn command(act: &Act<'_>, args: &Args) -> anyhow::Result<ExitCode> {
     let record = state
         .next(ceremony, &outcome)
         .map_err(|reason| fail(format!("nothing can come of it: {reason}"), status))?;
-    // A version that somebody has approved something else for is passed over.
-    let version = view.version_seen(Subject::Evaluators) + 1;
+    // A version that somebody has approved something else for is passed over, as far as there are any.
+    let last = state.version + VERSIONS_AHEAD_MAX;
+    let taken: BTreeSet<u64> = (view.law.proposals())
+        .filter_map(|(_, decision)| match decision.proposal.change.subject() {
+            (Subject::Evaluators, version) => Some(version),
+            _ => None,
+        })
+        .collect();
+    let free =
+        (state.version + 1..=last).find(|version| taken.range(*version..=last).next().is_none());
+    let version = free.ok_or_else(|| {
+        fail("there are too many open proposals about evaluators", "wait until some have expired")
+    })?;
     let key = act.govern_key()?;
     // What another steward has proposed already is approved rather than proposed again.
     let same = view.law.proposals().find(|(_, decision)| {
         decision.state == State::Open
+            && decision.proposal.epoch == view.roster.epoch().number()
             && match &decision.proposal.change {
                 Change::Evaluators(other) => {
-                    *other == EvaluatorsRecord { version: other.version, ..record.clone() }
+                    let same = EvaluatorsRecord { version: other.version, ..record.clone() };
+                    *other == same && state.check_next(other).is_ok()
                 }
                 _ => false,
             }

@@ -85,8 +85,12 @@ fn check(source: &Source, file: &std::path::Path, json: bool) -> anyhow::Result<
         codec::decode("evidence", &bytes, limits::EVIDENCE_BYTES_MAX)
             .with_context(|| format!("{} is no evidence", file.display()))?;
     let view = source.view()?;
-    let wrong = view.roster.convict(&evidence).map_err(|error| {
-        fail(format!("this shows nothing: {error}"), "nobody is to be accused by it")
+    let wrong = view.roster.convict(&evidence).map_err(|error| match error.is_forgotten() {
+        true => fail(
+            format!("it cannot be checked by this roster: {error}"),
+            "check it by a roster that lists the keys and the evaluators of then",
+        ),
+        false => fail(format!("this shows nothing: {error}"), "nobody is to be accused by it"),
     })?;
     let who = name(&view, &wrong.organization);
     let text = format!(

@@ -114,7 +114,9 @@ pub(in crate::cli) fn command(dir: &Path, args: &Args, json: bool) -> anyhow::Re
             CeremonyCommand::Start(args) => {
                 start::start(&act("evaluators ceremony start", &args.signing), args)
             }
-            CeremonyCommand::Join(args) => join::command(dir, behalf, source, args, json),
+            CeremonyCommand::Join(args) => {
+                join::command(&act("evaluators ceremony join", &args.signing), args)
+            }
             CeremonyCommand::Confirm(args) => {
                 confirm::command(&act("evaluators ceremony confirm", &args.signing), args)
             }

@@ -2,6 +2,7 @@
 
 use signpost_protocol::{
     KeyEpoch, OrganizationId, Timestamp,
+    blind::EvaluatorSet,
     codec::Bounded,
     limits,
     roster::{CeremonyCall, Dealer},
@@ -38,6 +39,17 @@ pub(super) fn call(
     let state = view.roster.evaluators();
     let set = state.current();
     let holders = set.into_iter().flat_map(|set| set.evaluators.iter());
+    if let Some(stranger) = (wanted.without.iter())
+        .find(|one| !holders.clone().any(|holder| holder.organization == **one))
+    {
+        return Err(fail(
+            format!(
+                "{} holds no share of the key, so it would not deal anyhow",
+                name(view, stranger)
+            ),
+            "`signpost evaluators show` says who does",
+        ));
+    }
     let dealers: Vec<Dealer> = holders
         .filter(|one| !wanted.without.contains(&one.organization))
         .map(|one| Dealer { index: one.index, organization: one.organization })
@@ -105,21 +117,33 @@ fn check(view: &View, call: &CeremonyCall) -> anyhow::Result<()> {
 /// A call in plain words.
 pub(super) fn words(view: &View, call: &CeremonyCall) -> String {
     let (threshold, evaluators) = (call.threshold, call.evaluators.len());
-    let is_same = call.dealers.len() == evaluators
-        && call.dealers.iter().all(|dealer| call.evaluators.contains(&dealer.organization));
-    let what = if is_same {
-        format!(
+    let old = view.roster.evaluators().handed_on(call).ok().flatten();
+    let what = match old {
+        None if call.dealers.is_empty() => format!(
+            "Make a key among {evaluators} evaluators, of whom any {threshold} can evaluate.\n"
+        ),
+        None => format!(
+            "Hand a key on to {evaluators} evaluators, of whom any {threshold} can evaluate.\n"
+        ),
+        Some(old) if is_same(old, call) => format!(
             "Hand the key on to new shares of the same {evaluators} evaluators, of whom any {threshold} \
              can evaluate.\n"
-        )
-    } else if call.dealers.is_empty() {
-        format!("Make a key among {evaluators} evaluators, of whom any {threshold} can evaluate.\n")
+        ),
+        Some(old) => format!(
+            "Hand the key on to {evaluators} evaluators, of whom any {threshold} can evaluate; it was {} \
+             of {}.\n  New among them: {}; evaluators no longer: {}.\n",
+            old.threshold,
+            old.evaluators.len(),
+            names(view, &gained(old, call)),
+            names(view, &lost(old, call)),
+        ),
+    };
+    let dealers: Vec<_> = call.dealers.iter().map(|dealer| dealer.organization).collect();
+    let deal_all = old.is_some_and(|old| old.evaluators.len() == dealers.len());
+    let what = if dealers.is_empty() || (deal_all && old.is_some_and(|old| is_same(old, call))) {
+        what
     } else {
-        format!(
-            "Hand the key on to new shares of {evaluators} evaluators, of whom any {threshold} can \
-             evaluate.\n  Handed on by: {}. All of them have to take part.\n",
-            names(view, call.dealers.iter().map(|dealer| &dealer.organization))
-        )
+        format!("{what}  Handed on by: {}. All of them have to take part.\n", names(view, &dealers))
     };
     let mut text = format!(
         "{what}  Evaluators: {}. All of them have to take part.\n  Key epoch {}, share epoch {}; over \
@@ -137,6 +161,22 @@ pub(super) fn words(view: &View, call: &CeremonyCall) -> String {
         text += &format!("  CAREFUL: {warning}\n");
     }
     text
+}
+
+fn is_same(old: &EvaluatorSet, call: &CeremonyCall) -> bool {
+    old.threshold == call.threshold && gained(old, call).is_empty() && lost(old, call).is_empty()
+}
+
+/// Who is to evaluate and does not now.
+fn gained(old: &EvaluatorSet, call: &CeremonyCall) -> Vec<OrganizationId> {
+    let is_new = |one: &&OrganizationId| old.evaluators.iter().all(|e| e.organization != **one);
+    call.evaluators.iter().filter(is_new).copied().collect()
+}
+
+/// Who evaluates now and is not to any more.
+fn lost(old: &EvaluatorSet, call: &CeremonyCall) -> Vec<OrganizationId> {
+    let organizations = old.evaluators.iter().map(|one| one.organization);
+    organizations.filter(|one| !call.evaluators.contains(one)).collect()
 }
 
 fn warnings(view: &View, call: &CeremonyCall) -> Vec<String> {

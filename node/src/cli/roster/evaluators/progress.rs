@@ -71,6 +71,8 @@ pub(super) enum Stage {
     Done([u8; 32]),
     /// What came out is in force.
     InForce,
+    /// Other evaluators are in force than those it starts from.
+    Overtaken,
     /// Nothing can come of it any more; why.
     Failed(String),
 }
@@ -89,6 +91,7 @@ impl Stage {
             who
         };
         match ceremony.watch(view.roster.evaluators()) {
+            Err(_) if ceremony.call().previous != view.roster.evaluators().id => Self::Overtaken,
             Err(reason) => Self::Failed(reason),
             Ok(Progress::Failed(at)) => Self::Failed(fault(view, ceremony, &at)),
             Ok(Progress::Done(outcome)) => Self::Done(outcome.transcript()),
@@ -108,6 +111,7 @@ impl Stage {
             Self::Confirming(_) => "confirming",
             Self::Done(_) => "confirmed",
             Self::InForce => "in-force",
+            Self::Overtaken => "overtaken",
             Self::Failed(_) => "failed",
         }
     }
@@ -137,6 +141,9 @@ impl Stage {
                 short(id)
             ),
             Self::InForce => "What came out is in force.".to_owned(),
+            Self::Overtaken => {
+                "Nothing can come of it: other evaluators are in force by now.".to_owned()
+            }
             Self::Failed(why) => {
                 format!("It came to nothing: {why}.\nNext: a steward calls to another attempt.")
             }
