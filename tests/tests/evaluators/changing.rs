@@ -57,7 +57,7 @@ fn shares_change_while_look_ups_go_on() {
     let truth = fill(&federation);
     let clients: Vec<Client> = (0..NODES).map(|n| federation.client(n).clone()).collect();
 
-    let (_, counts) = during(&clients, &truth, || {
+    let (_, counts) = during(&clients, &truth, 200, || {
         let call = "refresh --yes";
         play(&federation, call, &[0, 1, 2, 3, 4], 2);
         let away = codes(&federation, &[4]);

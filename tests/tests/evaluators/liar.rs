@@ -24,7 +24,7 @@ use signpost_protocol::{
 };
 use signpost_tests::{
     client::{patient, record},
-    processes::Federation,
+    processes::{Federation, until},
 };
 
 use super::{
@@ -120,6 +120,12 @@ fn a_lying_evaluator_is_caught_on_its_first_answer_and_shown_to_others() {
         })
         .collect();
     let truth = Truth { patients: 20, ids };
+    for asker in ASKERS {
+        until("the last record is found", || {
+            let reply = federation.client(asker).search(&patient(19));
+            (!reply.ids().is_empty()).then_some(())
+        });
+    }
     federation.kill(LIAR);
     let identity = Arc::new(setup::open(&federation.node(LIAR).dir).unwrap());
     let others = [HOLDER, ASKERS[0], ASKERS[1], 4];
@@ -134,7 +140,7 @@ fn a_lying_evaluator_is_caught_on_its_first_answer_and_shown_to_others() {
     let clients = ASKERS.map(|n| federation.client(n).clone());
     let counts = thread::scope(|scope| {
         scope.spawn(|| lie(&identity, members.to_vec(), listen, &stop, &lies));
-        let (_, counts) = during(&clients, &truth, || thread::sleep(Duration::from_secs(8)));
+        let (_, counts) = during(&clients, &truth, 160, || ());
         stop.store(true, Ordering::Relaxed);
         counts
     });

@@ -10,7 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use signpost_tests::client::{Client, patient};
+use signpost_tests::{
+    client::{Client, patient},
+    processes::until,
+};
 
 /// Between two look-ups: twenty a second.
 const PACE: Duration = Duration::from_millis(50);
@@ -35,11 +38,12 @@ pub(crate) struct Counts {
     pub(crate) worst: Duration,
 }
 
-/// Looks up while something else is done: patients that have records, known or new to the node, and in
+/// Looks up while something else is done, and then until there were at least so many look-ups: patients that have records, known or new to the node, and in
 /// turn such that nobody has ever looked up.
 pub(crate) fn during<T>(
     clients: &[Client],
     truth: &Truth,
+    at_least: u32,
     work: impl FnOnce() -> T,
 ) -> (T, Counts) {
     let (counts, stop) = (Mutex::new(Counts::default()), AtomicBool::new(false));
@@ -57,7 +61,11 @@ pub(crate) fn during<T>(
             });
         }
         let _stop = StopOnDrop(&stop);
-        work()
+        let done = work();
+        until("there were enough look-ups", || {
+            (turn.load(Ordering::Relaxed) >= at_least + THREADS as u32).then_some(())
+        });
+        done
     });
     let counts = counts.into_inner().expect("nobody panics with it");
     println!(

@@ -369,6 +369,14 @@ impl Scenario {
         if !self.network.agrees() {
             return Ok(Some("nodes do not agree on what is law".to_owned()));
         }
+        // Keys are no law: whoever has missed the news of one finds it at the next comparison.
+        let pairs = (0..NODES).flat_map(|at| (0..NODES).map(move |peer| (at, peer)));
+        if let Some((at, peer)) = pairs
+            .filter(|(at, peer)| at != peer)
+            .find(|(at, peer)| !self.network.lets_in(*at, *peer))
+        {
+            return Ok(Some(format!("ORG{at} does not let ORG{peer} in")));
+        }
         Ok(None)
     }
 
