@@ -362,6 +362,14 @@ impl Scenario {
                 !notice.contains("dealt by one party")
                     && !notice.contains("evaluators that it takes")
             };
+            // Who lies is caught, and that is said for ever; of nobody else.
+            let caught = |notice: &&String| notice.contains("has evaluated wrongly");
+            let liar = format!("(ORG{})", self.liar);
+            if let Some(notice) = status.notices.iter().filter(caught).find(|n| !n.contains(&liar))
+            {
+                return Err(format!("ORG{at} accuses one that does not lie: {notice}"));
+            }
+            let is_fault = |notice: &&String| is_fault(notice) && !caught(notice);
             if let Some(fault) = status.notices.iter().find(is_fault) {
                 return Ok(Some(format!("ORG{at}: {fault}")));
             }
